@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from shutil import which
 from typing import Any
 
@@ -34,12 +35,20 @@ _SHORTEST_WAIT, _LONGEST_WAIT = (
 _LONG = 10.0  # the seconds after which a process hasn't ended early
 
 
+@dataclass(eq=False)
 class _Process(ProcessProtocol):
-    def __init__(self, supervisor: Processes, name: str) -> None:
-        self._supervisor, self._name = supervisor, name
+    """One of the processes, which is started again and again. It has a transport while it runs."""
+
+    supervisor: Processes
+    name: str
+    command: Sequence[str]
+    begun: float = 0.0
+    wait: float = 0.0  # the seconds before it was last started again
+    timer: IDelayedCall | None = None
 
     def processEnded(self, reason: Failure) -> None:
-        self._supervisor.ended(self._name, reason)
+        self.transport = None
+        self.supervisor.ended(self, reason.getErrorMessage())
 
 
 class Processes(Service):
@@ -73,13 +82,10 @@ class Processes(Service):
         setpriv = which("setpriv")
         with_this = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
         run = [*with_this, sys.executable, "-m", "errklein", "run", *arguments]
-        workers = [*run, "--role", f"{INTAKE},{WORKER}", "--status", "", "--console", ""]
-        self._commands = {CHAT: [*run, "--role", CHAT, "--node", node or _BETWEEN_NODES]}
-        self._commands |= {f"{WORKER} {number}": workers for number in range(1, count + 1)}
-        self._running: dict[str, Any] = {}
-        self._begun: dict[str, float] = {}
-        self._waits: dict[str, float] = {}
-        self._timers: dict[str, IDelayedCall] = {}
+        worker = [*run, "--role", f"{INTAKE},{WORKER}", "--status", "", "--console", ""]
+        chat = _Process(self, CHAT, [*run, "--role", CHAT, "--node", node or _BETWEEN_NODES])
+        self._processes = [chat, *(_Process(self, f"{WORKER} {number}", worker) for number in range(1, count + 1))]
+        self._kill: IDelayedCall | None = None
         self._all_ended: Deferred[None] | None = None
 
     def startService(self) -> None:
@@ -87,8 +93,8 @@ class Processes(Service):
         Service.startService(self)
         self._manager.starting()
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.signal, "HUP"))
-        for name in self._commands:
-            self._start(name)
+        for process in self._processes:
+            self._start(process)
         self._manager.started()
 
     def stopService(self) -> Deferred[None]:
@@ -96,43 +102,48 @@ class Processes(Service):
         Service.stopService(self)
         self._manager.stopping(restarts=False)
         self._all_ended = Deferred()
-        cancel_timers(*self._timers.values())
-        self._timers = {"kill": self._reactor.callLater(self._grace + 2.0, self.signal, "KILL")}
+        cancel_timers(*(process.timer for process in self._processes))
+        self._kill = self._reactor.callLater(self._grace + 2.0, self.signal, "KILL")
         self.signal("TERM")
         self._end_when_empty()
         return self._all_ended
 
     def signal(self, name: str) -> None:
         """Send a signal, such as "HUP", to all processes."""
-        for process in self._running.values():
-            with suppress(ProcessExitedAlready):
-                process.signalProcess(name)
+        for process in self._processes:
+            if process.transport is not None:
+                with suppress(ProcessExitedAlready):
+                    process.transport.signalProcess(name)
 
-    def _start(self, name: str) -> None:
-        self._begun[name] = self._reactor.seconds()
-        command = self._commands[name]
-        self._running[name] = self._reactor.spawnProcess(
-            _Process(self, name), command[0], command, env=self._environment, path=None, childFDs=self._shared
-        )
+    def _start(self, process: _Process) -> None:
+        process.begun = self._reactor.seconds()
+        command = process.command
+        try:
+            self._reactor.spawnProcess(
+                process, command[0], command, env=self._environment, path=None, childFDs=self._shared
+            )
+        except OSError as error:
+            remedy = "raise the limit of processes (`ulimit -u`, and TasksMax= of systemd), or free memory"
+            self.ended(process, f"{error.strerror or error}; {remedy}")
 
-    def ended(self, name: str, reason: Failure) -> None:
+    def ended(self, process: _Process, why: str) -> None:
         """Start a process again that has ended, unless all are stopped."""
-        self._running.pop(name, None)
         if self._all_ended is not None:
             self._end_when_empty()
             return
-        lived = self._reactor.seconds() - self._begun[name]
-        wait = _SHORTEST_WAIT if lived > _LONG else min(_LONGEST_WAIT, 2 * self._waits.get(name, _SHORTEST_WAIT / 2))
-        self._waits[name] = wait
-        why = reason.getErrorMessage()
+        lived = self._reactor.seconds() - process.begun
+        process.wait = _SHORTEST_WAIT if lived > _LONG else min(_LONGEST_WAIT, 2 * process.wait or _SHORTEST_WAIT)
         self.log.warn(
-            "The process {name} has ended, and is started again in {wait} s: {why}", name=name, wait=wait, why=why
+            "The process {name} doesn't run, and is started in {wait} s: {why}",
+            name=process.name,
+            wait=process.wait,
+            why=why,
         )
-        self._timers[name] = self._reactor.callLater(wait, self._start, name)
+        process.timer = self._reactor.callLater(process.wait, self._start, process)
 
     def _end_when_empty(self) -> None:
-        if self._all_ended is not None and not self._running:
-            cancel_timers(*self._timers.values())
+        if self._all_ended is not None and not any(process.transport for process in self._processes):
+            cancel_timers(self._kill)
             for one in self._sockets.values():
                 one.close()
             self._all_ended.callback(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -56,14 +58,21 @@ class Starter(Clock):
     def __init__(self) -> None:
         super().__init__()
         self.started: list[Process] = []
+        self.refusal: OSError | None = None  # the reason why no process can be started
+        self.ends_at_once = False  # whether a process has ended before Twisted returns it
 
     def spawnProcess(
         self, protocol: Any, program: str, command: Sequence[str], env: Any, path: Any, childFDs: Any
     ) -> Process:
         """Keep what is started."""
         assert (program, path) == (command[0], None)
-        self.started.append(Process(protocol, command, env, childFDs))
-        return self.started[-1]
+        if self.refusal is not None:
+            raise self.refusal
+        self.started.append(process := Process(protocol, command, env, childFDs))
+        protocol.makeConnection(process)
+        if self.ends_at_once:
+            process.end()
+        return process
 
     def callFromThread(self, function: Any, *arguments: Any) -> None:
         """Call it at once."""
@@ -141,6 +150,35 @@ class ProcessesTests(SynchronousTestCase):
         self.reactor.started[-1].end()
         self.reactor.advance(0.5)
         self.assertEqual(len(self.reactor.started), number + 2)
+
+    def test_no_memory(self) -> None:
+        """A process that the system can't start is tried again, later and later, and the log has the remedy."""
+        self.workers[0].end()
+        self.reactor.refusal = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        with capturedLogs() as events:
+            self.reactor.advance(0.5)
+            self.reactor.advance(1.0)
+        lines = [formatEvent(event) for event in events]
+        remedy = "raise the limit of processes (`ulimit -u`, and TasksMax= of systemd), or free memory"
+        self.assertEqual(
+            lines,
+            [
+                f"The process worker 1 doesn't run, and is started in {wait} s: {os.strerror(errno.EAGAIN)}; {remedy}"
+                for wait in (1.0, 2.0)
+            ],
+        )
+        self.reactor.refusal = None
+        self.reactor.advance(2.0)
+        self.assertEqual(self.reactor.started[-1].command, self.workers[0].command)
+
+    def test_stopped_before_a_start(self) -> None:
+        """A stop doesn't wait for a process that would be started later, also if it has ended at once."""
+        for process in (self.chat, *self.workers):
+            process.end()
+        self.reactor.ends_at_once = True
+        self.reactor.advance(0.5)
+        self.successResultOf(self.stop())
+        self.assertEqual((len(self.reactor.started), self.reactor.getDelayedCalls()), (6, []))
 
     def test_stopped(self) -> None:
         """A stop ends all processes, and waits for them; none is started again. One that doesn't end is killed."""
