@@ -126,8 +126,8 @@ class WebServer:
         """Close each connection after its next response, so that clients make new ones to other processes. Sockets that these
         share are closed now; others accept connections until `begin_stopping`."""
         self.site.draining = True
-        if SOCKETS in os.environ:
-            self._closing = self.listeners.close_all()
+        shared = json.loads(os.environ.get(SOCKETS, "{}"))
+        self._closing = gatherResults(map(self.listeners.close, shared)).addCallback(lambda _: None)
 
     def begin_stopping(self) -> None:
         """Close the endpoints, idle connections and streams of events, and respond to new requests on other connections with

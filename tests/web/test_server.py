@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from tests.web.kit import Slow, WebCase, request, status_of
+import json
+import os
+import socket
+
+from twisted.internet import reactor
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.trial.unittest import TestCase
+
+from errklein.listening import SOCKETS
+from errklein.running import Runner, WorkerPool
+from errklein.web import WebServer
+from tests import needs_network
+from tests.web.kit import Slow, SocketClient, WebCase, port_of, request, status_of
 
 
 class StoppingTests(WebCase):
@@ -53,3 +65,27 @@ class StoppingTests(WebCase):
         busy.send(request("POST", "/slow"))
         self.successResultOf(self.web.close())
         self.assertTrue(busy.disconnected)
+
+
+class DrainingTests(TestCase):
+    """A process that is drained, among several that share a socket."""
+
+    async def test_endpoint_for_other_processes(self) -> None:
+        """The shared socket is closed, and the endpoint at which others reach this process stays open."""
+        needs_network()
+        shared, own = "tcp:0:interface=127.0.0.1", "tcp:port=0:interface=127.0.0.1:backlog=5"
+        opened = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(opened.close)
+        self.patch(os, "environ", {**os.environ, SOCKETS: json.dumps({shared: opened.fileno()})})
+        pool = WorkerPool(reactor, "webhook", 1)
+        self.addCleanup(pool.stop)
+        web = WebServer(reactor, Runner(reactor, pool))
+        self.addCleanup(web.close)
+        for endpoint in (shared, own):
+            await web.listeners.open(endpoint)
+        web.begin_draining()
+        self.assertEqual(web.listeners.open_now, [own])
+        endpoint = HostnameEndpoint(reactor, "127.0.0.1", port_of(web.listeners, own))
+        client: SocketClient = await connectProtocol(endpoint, SocketClient())
+        client.transport.write(request("GET", "/unknown"))
+        self.assertEqual(status_of(await client.closed), 404)
