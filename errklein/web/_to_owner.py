@@ -70,7 +70,7 @@ class ToOwner:
         owner = self._nodes.owner
         if owner is None or not owner.address or owner.id == self._nodes.me.id or request.from_node:
             request.send_error(unavailable("no process of this bot owns its plugins at the moment"))
-        elif request.first_header(b"upgrade"):
+        elif request.first_header(b"upgrade").lower() == b"websocket":
             request.send_error(unavailable("another process of this bot takes such connections"))
         else:
             passed = _Passed(request, services, self._warn, lambda: self._nodes.owner, owner)

@@ -38,7 +38,7 @@ class Owner:
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = request.get_data(as_text=True)
         seen = request.method, request.full_path, request.remote_addr, request.scheme, request.host, body
-        return {"seen": seen, "headers": headers}
+        return {"seen": seen, "headers": headers, "url": request.url}
 
     @webhook
     async def refuses(self, payload: Any) -> Any:
@@ -167,11 +167,9 @@ class ToOwnerTests(TestCase):
         """A page without an end is ended when its client goes, also before it begins."""
         page = Endless()
         self.owner.routes.replace_mounts("Owner", {"/page": page})
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port_of(self.other.listeners, ENDPOINT))
         for goes_before in (True, False):
             page.arrived, page.ended = Deferred(), Deferred()
-            client: SocketClient = await connectProtocol(endpoint, SocketClient())
-            assert client.transport is not None
+            client = await self.connected()
             client.transport.write(request("GET", "/page"))
             await page.arrived
             if not goes_before:
@@ -186,15 +184,11 @@ class ToOwnerTests(TestCase):
     async def test_target_with_the_host(self) -> None:
         """A target that has the host is passed on as the path, and OPTIONS of all isn't."""
         self.owner.routes.replace("Owner", hooks_of(Owner()))
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port_of(self.other.listeners, ENDPOINT))
         for method, target, expected in (
             ("POST", "http://bot.example.org/shown?a=1", b'"/shown?a=1","127.0.0.1","http","bot.example.org"'),
             ("OPTIONS", "*", b"Allow: GET, HEAD, OPTIONS, POST"),
         ):
-            client: SocketClient = await connectProtocol(endpoint, SocketClient())
-            assert client.transport is not None
-            client.transport.write(request(method, target, b"", "Connection: close"))
-            self.assertIn(expected, await client.closed)
+            self.assertIn(expected, await self.raw(request(method, target, b"", "Connection: close")))
 
     async def test_owner_that_hangs(self) -> None:
         """A request to a process that doesn't respond gets 503 once it doesn't own any more, and 504 in time."""
@@ -232,6 +226,26 @@ class ToOwnerTests(TestCase):
     async def _other_as_owner(self) -> Node:
         assert self.owner_node is not None
         return self.owner_node._replace(address=f"127.0.0.1:{port_of(self.other.listeners, ENDPOINT)}")
+
+    async def raw(self, sent: bytes) -> bytes:
+        """Send bytes to the other process, and return what it sends until it ends the connection."""
+        client = await self.connected()
+        client.transport.write(sent)
+        return await client.closed
+
+    async def connected(self) -> Any:
+        """Return a client with a connection to the other process."""
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port_of(self.other.listeners, ENDPOINT))
+        return await connectProtocol(endpoint, SocketClient())
+
+    async def test_upgrade(self) -> None:
+        """A request that offers HTTP/2 is passed on without the offer, and a WebSocket is refused."""
+        headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEAAEAAAAIAAAAB"}
+        response, body = await self.request("POST", "/shown", data=b"", headers=headers)
+        self.assertEqual(response.code, 200)
+        self.assertNotIn(b"h2c", body)
+        response, _ = await self.request("GET", "/shown", headers={"Connection": "Upgrade", "Upgrade": "WebSocket"})
+        self.assertEqual(response.code, 503)
 
     async def test_forged_client(self) -> None:
         """Whoever doesn't know the secret can't choose a client's address, and the handler doesn't see the attempt."""
