@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 NODE = b"x-errklein-node"  # the header with the secret of the nodes, in hexadecimal digits
 
-OF_NODES = TrustedProxies(dict.fromkeys(("0.0.0.0/0", "::/0", UNIX), "Forwarded"))
-"""A node may pass on a request from any address. It writes the only element of the header."""
+OF_NODES = TrustedProxies(dict.fromkeys(("0.0.0.0/0", "::/0", UNIX), ("Forwarded", "X-Forwarded-Prefix")))
+"""A node may pass on a request from any address. It writes the only element of each header."""
 
 _CONNECT_TIMEOUT = 2.0  # the seconds after which an owner that doesn't answer counts as absent
 _IDLE = 20  # the seconds for which a connection stays open; the owner closes it later
@@ -176,10 +176,11 @@ def unavailable(detail: str) -> Problem:
 
 
 def _target(request: Any) -> bytes:
-    """Return the target in origin form. A client may send it with the host, which is in the header Host, too."""
+    """Return the target in origin form. A client may send it with the host, which is in the header Host, too. Another header has
+    the base path."""
     if request.uri.startswith(b"/"):
         return bytes(request.uri)
-    return b"%b%b%b" % (request.base_path.encode(), request.path, b"?" + request.query if request.query else b"")
+    return bytes(request.path + (b"?" + request.query if request.query else b""))
 
 
 def _headers(request: Any, secret: bytes) -> Headers:
@@ -187,17 +188,20 @@ def _headers(request: Any, secret: bytes) -> Headers:
     for name, value in zip(request.head.names, request.head.values, strict=True):
         if name not in _OF_CONNECTION | _FORWARDING and not name.startswith(b"x-forwarded-"):
             headers.addRawHeader(name, value)
+    if not request.first_header(b"host"):
+        headers.setRawHeaders(b"host", [_address(request.host, "localhost").encode()])
     headers.setRawHeaders(NODE, [secret.hex().encode()])
     headers.setRawHeaders(b"forwarded", [_forwarded(request)])
+    if request.base_path:
+        headers.setRawHeaders(b"x-forwarded-prefix", [request.base_path.encode()])
     return headers
 
 
 def _forwarded(request: Any) -> bytes:
     """Return the element of RFC 7239 with the client and the scheme. The header Host has the host."""
-    client = request.client
-    node = f"{_bracketed(client.host)}:{client.port}" if getattr(client, "host", "") else "_unix"
-    return f'for="{node}";proto={"https" if request.secure else "http"}'.encode()
+    return f'for="{_address(request.client, "_unix")}";proto={"https" if request.secure else "http"}'.encode()
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _address(address: Any, of_unix: str) -> str:
+    host = getattr(address, "host", "")
+    return f"{f'[{host}]' if ':' in host else host}:{address.port}" if host else of_unix

@@ -227,6 +227,18 @@ class ToOwnerTests(TestCase):
         assert self.owner_node is not None
         return self.owner_node._replace(address=f"127.0.0.1:{port_of(self.other.listeners, ENDPOINT)}")
 
+    async def test_base_path(self) -> None:
+        """The handler sees the path that a proxy has removed, in URLs. That of a client that isn't trusted is dropped."""
+        self.other.use(replace(self.other.site.settings, proxies=TrustedProxies({"127.0.0.1": ["X-Forwarded-Prefix"]})))
+        headers = {"X-Forwarded-Prefix": "/bots/one", "Host": "bot.example.net"}
+        for target in ("/shown?a=1", "http://bot.example.net/shown?a=1"):
+            body = await self.raw(request("POST", target, b"", "X-Forwarded-Prefix: /bots/one", "Connection: close"))
+            self.assertRegex(body, rb'"url":"http://[a-z.]+/bots/one/shown\?a=1"')
+        self.other.use(replace(self.other.site.settings, proxies=None))
+        _, body = await self.request("POST", "/shown?a=1", data=b"", headers=headers)
+        self.assertIn(b'"url":"http://bot.example.net/shown?a=1"', body)
+        self.assertNotIn(b"/bots", body)
+
     async def raw(self, sent: bytes) -> bytes:
         """Send bytes to the other process, and return what it sends until it ends the connection."""
         client = await self.connected()
@@ -237,6 +249,11 @@ class ToOwnerTests(TestCase):
         """Return a client with a connection to the other process."""
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port_of(self.other.listeners, ENDPOINT))
         return await connectProtocol(endpoint, SocketClient())
+
+    async def test_request_without_host(self) -> None:
+        """The handler sees the address at which a request without the header Host has arrived, not that of the owner."""
+        body = await self.raw(b"POST /shown HTTP/1.0\r\nContent-Length: 0\r\n\r\n")
+        self.assertIn(b'"127.0.0.1:%d"' % port_of(self.other.listeners, ENDPOINT), body)
 
     async def test_upgrade(self) -> None:
         """A request that offers HTTP/2 is passed on without the offer, and a WebSocket is refused."""
