@@ -15,7 +15,7 @@ from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, Resp
 from twisted.web.http_headers import Headers
 
 from errklein.ports.nodes import Node, Nodes
-from errklein.running import NEVER, RateLimit
+from errklein.running import NEVER, DeadlineSweeper, RateLimit
 from errklein.web._error_pages import Problem, retry_after
 from errklein.webhooks.forwarding import UNIX, TrustedProxies
 
@@ -87,7 +87,8 @@ class ToOwner:
 
 class _Passed(Protocol):
     """A request that was passed on, and the body of its response. Its client gets 504 if no response begins in time, and 503 once
-    the process doesn't own any more: one that is stopped, or whose network is cut, may never respond."""
+    the process doesn't own any more: one that is stopped, or whose network is cut, may never respond, or end a response. One that
+    has begun has no time limit."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class _Passed(Protocol):
 
     @property
     def deadline(self) -> float:
-        return self._deadline if self._owns or self._deadline == NEVER else 0.0
+        return self._deadline if self._owns else 0.0
 
     @property
     def _owns(self) -> bool:
@@ -113,7 +114,7 @@ class _Passed(Protocol):
     def start(self, agent: Agent, secret: bytes) -> None:
         request = self._request
         request.body_users += 1
-        self._services.open_requests.watch(self)
+        self._watch(self._services.open_requests)
         body = request.body()
         producer = FileBodyProducer(BytesIO(body)) if body else None
         url = b"http://%b%b" % (self._owner.address.encode(), _target(request))
@@ -121,15 +122,22 @@ class _Passed(Protocol):
         self._answer.addCallbacks(self._answered, self._failed).addErrback(request.processingFailed)
         self._answer.addBoth(lambda _: request.drop_body())
 
+    def _watch(self, sweeper: DeadlineSweeper) -> None:
+        self._sweeper = sweeper
+        sweeper.watch(self)
+
     def deadline_passed(self) -> None:
-        self._deadline = NEVER
+        self._sweeper.forget(self)
         late = Problem(504, "the process that owns the plugins did not respond in time")
         self._request.fail(late if self._owns else unavailable("the process that owned the plugins did not respond"))
         # An owner that hangs keeps neither the body nor a connection.
         self._answer.cancel()
 
     def _answered(self, response: Any) -> None:
-        self._services.open_requests.forget(self)
+        self._sweeper.forget(self)
+        # Nobody waits for its end when the bot stops: it may be a stream.
+        self._deadline = NEVER
+        self._watch(self._request.site.sweeper)
         request = self._request
         headers = [
             (name, value)
@@ -153,6 +161,7 @@ class _Passed(Protocol):
         self._request.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._sweeper.forget(self)
         request = self._request
         if hasattr(request, "unregisterProducer") and not request.finished:
             request.unregisterProducer()
@@ -162,7 +171,7 @@ class _Passed(Protocol):
             request.fail(unavailable("the owner of the plugins has gone"))
 
     def _failed(self, failure: Failure) -> None:
-        self._services.open_requests.forget(self)
+        self._sweeper.forget(self)
         if self._request.finished:
             return
         # Twisted has lists of failures for connections.

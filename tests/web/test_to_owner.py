@@ -205,6 +205,21 @@ class ToOwnerTests(TestCase):
             await page.ended
             self.owner_node = known
 
+    async def test_owner_that_hangs_within_a_response(self) -> None:
+        """A response that has begun ends abruptly, at both sides, once the process doesn't own any more."""
+        page = Endless()
+        page.arrived, page.ended = Deferred(), Deferred()
+        self.owner.routes.replace_mounts("Owner", {"/page": page})
+        client = await self.connected()
+        client.transport.write(request("GET", "/page"))
+        await page.arrived
+        page.request.write(b"begins")
+        await client.begun
+        self.owner_node = None
+        received = await client.closed
+        self.assertTrue(received.endswith(b"begins\r\n"), received)
+        await page.ended
+
     async def test_no_owner(self) -> None:
         """Without an owner, with one that can't be reached, and with one that passes requests on itself, the client gets 503."""
         gone = await self.server(lambda: True)
