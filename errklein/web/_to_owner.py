@@ -6,6 +6,7 @@ from collections.abc import Callable
 from hmac import compare_digest
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
@@ -14,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, ResponseDone
 from twisted.web.http_headers import Headers
 
+from errklein.config.networks import is_local
 from errklein.ports.nodes import Node, Nodes
 from errklein.running import NEVER, DeadlineSweeper, RateLimit
 from errklein.web._error_pages import Problem, retry_after
@@ -72,6 +74,10 @@ class ToOwner:
             request.send_error(unavailable("no process of this bot owns its plugins at the moment"))
         elif request.first_header(b"upgrade").lower() == b"websocket":
             request.send_error(unavailable("another process of this bot takes such connections"))
+        elif _is_elsewhere(owner, self._nodes.me):
+            # The request and the secret would go to another program on this machine.
+            self._warn(f"{owner.address} is only for the machine of {owner.name}; start that one with --node")
+            request.send_error(unavailable("the process that owns the plugins can't be reached"))
         else:
             passed = _Passed(request, services, self._warn, lambda: self._nodes.owner, owner)
             passed.start(self._agent, self._nodes.secret)
@@ -182,6 +188,12 @@ class _Passed(Protocol):
 
 def unavailable(detail: str) -> Problem:
     return Problem(503, detail, retry_after(2.0))
+
+
+def _is_elsewhere(owner: Node, me: Node) -> bool:
+    """Return whether only another machine than this one can reach the address of the owner."""
+    host, own_host = (node.name.rpartition(":")[0] for node in (owner, me))
+    return host != own_host and is_local(urlsplit(f"//{owner.address}").hostname or "")
 
 
 def _target(request: Any) -> bytes:

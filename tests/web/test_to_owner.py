@@ -11,6 +11,7 @@ from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent
 from twisted.web.resource import Resource
@@ -231,6 +232,19 @@ class ToOwnerTests(TestCase):
             self.owner_node = owner
             response, _ = await self.request("POST", "/shown", json={})
             self.assertEqual((response.code, response.headers.getRawHeaders("Retry-After")), (503, ["2"]), owner)
+
+    async def test_address_on_another_machine(self) -> None:
+        """Nothing is sent to a loopback address of another machine: it would be that of a program on this one. The log has the remedy."""
+        known = self.owner_node
+        assert known is not None
+        self.owner_node = known._replace(name="bot1.example.net:4711")
+        with capturedLogs() as events:
+            response, _ = await self.request("POST", "/shown", json={})
+        self.assertEqual((response.code, response.headers.getRawHeaders("Retry-After")), (503, ["2"]))
+        self.assertEqual(self.owner.counts.responses, {})
+        [warning] = [text for text in map(formatEvent, events) if "passed on" in text]
+        remedy = f"{known.address} is only for the machine of bot1.example.net:4711; start that one with --node"
+        self.assertEqual(warning, f"Requests can't be passed on to the owner: {remedy}")
 
     async def test_no_loop(self) -> None:
         """A request that was passed on isn't passed on again."""
