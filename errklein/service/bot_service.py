@@ -22,6 +22,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.listening import SOCKETS
 from errklein.logs import destinations
 from errklein.running import install_task_factory, loop_of
 from errklein.service._data_directory import DataDirectory
@@ -167,6 +168,9 @@ class BotService(Service):
             handler = signal.getsignal(number)
             if callable(handler):
                 signal.signal(number, partial(self._signalled, handler))
+        if SOCKETS in os.environ:
+            # Ctrl-C reaches this process, too, but SIGTERM of the supervisor would be the second signal then.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.supervision.begin()
 
     def _signalled(self, handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:

@@ -26,7 +26,7 @@ from errklein.config import ConfigError
 from errklein.listening import SOCKETS, Listeners
 from errklein.service.processes import Processes, open_sockets
 from tests import needs_network
-from tests.processes import Program
+from tests.processes import ERRKLEIN, Program, write_config, write_plugin
 from tests.service.test_service_manager import NotifySocketCase
 
 ENDPOINT = "tcp:0:interface=127.0.0.1"
@@ -252,6 +252,35 @@ class SharedSocketTests(TestCase):
         with socket.create_connection((host, port)):
             await connected
         await second.close_all()
+
+
+POLITE = """
+from errklein import BotPlugin
+
+class Polite(BotPlugin):
+    def deactivate(self):
+        super().deactivate()
+        print("deactivated")
+"""
+
+
+class KeyboardTests(SynchronousTestCase):
+    """Ctrl-C in a terminal, which sends SIGINT to the supervisor and to its processes."""
+
+    def test_stops_in_order(self) -> None:
+        """A process waits for the SIGTERM of its supervisor, which would be the second signal, and end it at once."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        write_config(directory, {"BOT_EXTRA_PLUGIN_DIR": str(directory)})
+        write_plugin(directory, "Polite", POLITE)
+        self.patch(os, "environ", {**os.environ, SOCKETS: "{}"})
+        program = Program(ERRKLEIN, "run", cwd=directory, fresh=True)
+        self.addCleanup(program.kill)
+        program.wait_for("Connected to")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            program.signal(number)
+        self.assertEqual(program.wait(), -signal.SIGTERM)
+        self.assertIn("deactivated", program.text)
 
 
 SUPERVISOR = """
