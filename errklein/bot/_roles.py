@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from secrets import token_bytes
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 TOGETHER = 0.02  # the seconds for which messages for the owner are collected
 INTERVAL = 2.0  # the seconds between two looks at the other processes
 SILENT = 5.0  # the seconds after which a worker that hasn't been seen isn't waited for
+PATIENCE = 10.0  # the seconds after which the owner runs a delivery that it has left to others
 
 
 class SingleNode:
@@ -67,6 +68,7 @@ class Sharing:
         self._bot, self._nodes = bot, bot.nodes
         self.runs = WORKER in bot.nodes.me.roles
         self._others_run = self._is_outdated = self._is_to_be_read = False
+        self._overdue: Collection[str] = ()  # the webhooks with deliveries that have waited for PATIENCE
         self._reloads = 0
         self._inactive: list[str] | None = None
         self._changes, self._taking = SerialQueue(bot.reactor), SerialQueue(bot.reactor)
@@ -87,11 +89,13 @@ class Sharing:
             self._looking.stop()
 
     def may_run(self, webhook: str) -> bool:
-        """Return whether this process runs the deliveries of a webhook. The owner leaves those with `anywhere` to others."""
+        """Return whether this process runs the deliveries of a webhook. The owner leaves those with `anywhere` to others, until
+        some have waited for PATIENCE: no other process may have the plugin."""
         hook, owns = self._bot.web.routes.hook(webhook), self._bot.owns
         if hook is None:
             return owns
-        return not (hook.elsewhere or (owns and self._others_run and hook.declaration.anywhere))
+        leaves = owns and self._others_run and webhook not in self._overdue
+        return not (hook.elsewhere or (leaves and hook.declaration.anywhere))
 
     def tell_plugins(self) -> None:
         """Let other processes look at the plugins. Deliveries of those that are inactive here wait, wherever they run."""
@@ -170,6 +174,14 @@ class Sharing:
         before, self._others_run = self._others_run, any(WORKER in node.roles for node in others)
         if before is not self._others_run:
             self._bot.delivery_queue.changed()
+        if self._others_run:
+            overdue = self._bot.journal.waiting(self._bot.now() - PATIENCE)
+            overdue.addCallback(self._note_overdue).addErrback(self._failed)
+
+    def _note_overdue(self, webhooks: Collection[str]) -> None:
+        if any(webhook not in self._overdue for webhook in webhooks):
+            self._bot.delivery_queue.changed()
+        self._overdue = webhooks
 
     def _failed(self, failure: Failure) -> None:
         if self._warnings.allows("failed"):

@@ -203,7 +203,7 @@ class DeliveryQueue:
         if not self._running:
             return Wait("the bot is starting or stopping")
         if self.may_run is not None and not self.may_run(webhook):
-            return Wait("another process of the bot runs it")
+            return Wait("a worker runs it, or the owner if none has after 10 s")
         ordered = self.policy(webhook).ordered
         if not self._room(webhook, ordered):
             return Wait("an earlier delivery comes first" if ordered else f"{self.running} deliveries run already")

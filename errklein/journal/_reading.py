@@ -233,16 +233,19 @@ class JournalReader:
             int(waiting), int(running), sum(dead.values()), oldest_at, dead, self._database.size, oldest_kept_at
         )
 
-    def waiting(self) -> Sequence[str]:
+    def waiting(self, since: float = inf) -> Sequence[str]:
         return self._names(
-            "EXISTS (SELECT 1 FROM deliveries INDEXED BY unfinished WHERE state < 3 AND deliveries.route = routes.id)"
+            "EXISTS (SELECT 1 FROM deliveries INDEXED BY unfinished WHERE state < 3 AND deliveries.route = routes.id "
+            "AND coalesce(due_at, 0.0) <= :since AND received_at <= :since)",
+            since=since,
         )
 
     def paused(self) -> Sequence[str]:
         return self._names("paused = 1")
 
-    def _names(self, condition: str) -> list[str]:
-        return [name for (name,) in self._database.read(f"SELECT name FROM routes WHERE {condition} ORDER BY name")]
+    def _names(self, condition: str, **parameters: object) -> list[str]:
+        query = f"SELECT name FROM routes WHERE {condition} ORDER BY name"
+        return [name for (name,) in self._database.read(query, parameters)]
 
     def webhooks(self) -> Sequence[str]:
         return self._names("1 = 1")

@@ -268,6 +268,23 @@ class WebhookTests(SeveralTestCase):
         self.post(self.owner, "/anywhere")
         self.assertEqual(CALLS, ["anywhere 1 in host1, None"])
 
+    def test_anywhere_that_no_worker_runs(self) -> None:
+        """The owner runs what has waited for ten seconds, such as for a worker that hasn't the plugin, and leaves what is new to others."""
+        self.plugins = ()
+        self.process("worker")
+        self.reactor.advance(2)
+        self.post(self.owner, "/anywhere")
+        self.assertIn("a worker runs it, or the owner if none has after 10 s", self.owner.command("!why 1"))
+        self.reactor.advance(8)
+        self.assertEqual(CALLS, [])
+        self.reactor.advance(4)
+        self.assertEqual(CALLS, ["anywhere 1 in host1, None"])
+        self.reactor.advance(2)
+        self.plugins = (Hooks,)
+        self.process("worker")
+        self.post(self.owner, "/anywhere", "2")
+        self.assertEqual(CALLS[1:], ["anywhere 2 in host3, None"])
+
     def test_changes_of_the_owner(self) -> None:
         """Other processes follow the configuration, the blacklist, and the webhooks that are paused."""
         other = self.process()

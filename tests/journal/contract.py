@@ -472,6 +472,19 @@ class JournalContract(JournalCase):
         self.assertEqual((depth[:4], depth.oldest_kept_at), ((2, 0, 1, 1010.0), 1000.0))
         self.assertEqual(dict(depth.dead_of), {"Builds:build": 1})
 
+    def test_waiting_since(self) -> None:
+        """With a time, `waiting` leaves out what was received later, isn't due yet, or runs with a lease that has not ended."""
+        self.record(webhook="A:received")
+        self.result_of(self.journal.retry_at(self.record(webhook="A:later", lease=5), 1050.0, ERROR))
+        running = self.record(webhook="A:runs", lease=20)
+        self.time += 10
+        self.record(webhook="A:new")
+        self.assertEqual(self.result_of(self.journal.waiting(1000.0)), ["A:received"])
+        self.result_of(self.journal.extend([running], 60))
+        self.time += 50
+        self.assertEqual(self.result_of(self.journal.waiting(1050.0)), ["A:later", "A:new", "A:received"])
+        self.assertEqual(self.result_of(self.journal.waiting(1070.0)), ["A:later", "A:new", "A:received", "A:runs"])
+
     def test_paused_routes(self) -> None:
         """`paused` returns the webhooks that `pause` has paused, and which weren't resumed. `lease` ignores it."""
         for webhook, paused in (("A:a", True), ("Builds:build", True), ("A:a", True), ("A:a", False), ("A:b", False)):
