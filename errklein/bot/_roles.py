@@ -157,8 +157,8 @@ class Sharing:
                 )
         if not bot.owns:
             await bot.room_webhooks.read_again()
-        if not bot.owns:
-            await bot.plugin_manager.stand_in(runs=self.runs)
+        if not bot.owns and not await bot.plugin_manager.stand_in(runs=self.runs):
+            self._is_to_be_read = True
 
     def _look(self) -> None:
         self._take()

@@ -285,6 +285,17 @@ class WebhookTests(SeveralTestCase):
         self.post(self.owner, "/anywhere", "2")
         self.assertEqual(CALLS[1:], ["anywhere 2 in host3, None"])
 
+    def test_anywhere_after_a_failure(self) -> None:
+        """A worker that couldn't use a plugin, since the database was absent for instance, tries again."""
+        with mock.patch.object(Hooks, "init_storage", side_effect=StorageError("absent")):
+            self.process("worker")
+            self.reactor.advance(4)
+        self.assertEqual(len(self.flushLoggedErrors(StorageError)), 1)
+        self.post(self.owner, "/anywhere")
+        self.assertEqual(CALLS, [])
+        self.reactor.advance(2)
+        self.assertEqual(CALLS, ["anywhere 1 in host2, None"])
+
     def test_changes_of_the_owner(self) -> None:
         """Other processes follow the configuration, the blacklist, and the webhooks that are paused."""
         other = self.process()
