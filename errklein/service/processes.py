@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.error import ProcessExitedAlready, ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -22,16 +22,16 @@ from twisted.python.failure import Failure
 
 from errklein.config import ConfigError
 from errklein.listening import SOCKETS, listen_problem, shared_address
+from errklein.logs import destinations
 from errklein.ports.nodes import CHAT, INTAKE, WORKER
 from errklein.running import cancel_timers
-from errklein.service.bot_service import ServiceManager
+from errklein.service.bot_service import ServiceManager, is_terminal
 
 _BACKLOG = 1024  # the number of connections that wait while no process accepts them; the system has a limit of its own
 _BETWEEN_NODES = "tcp:0:interface=127.0.0.1"
-_SHORTEST_WAIT, _LONGEST_WAIT = (
-    0.5,
-    30.0,
-)  # the seconds before a process is started again; they double while it ends early
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+"""The seconds before a process is started again, which double while it ends early."""
+
 _LONG = 10.0  # the seconds after which a process hasn't ended early
 
 
@@ -92,7 +92,8 @@ class Processes(Service):
         """Start the processes. Called by twistd."""
         Service.startService(self)
         self._manager.starting()
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.signal, "HUP"))
+        self._on_terminal = is_terminal()
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hang_up))
         for process in self._processes:
             self._start(process)
         self._manager.started()
@@ -107,6 +108,15 @@ class Processes(Service):
         self.signal("TERM")
         self._end_when_empty()
         return self._all_ended
+
+    def _hang_up(self) -> None:
+        """Let all processes reopen log files and read certificates again. If their terminal has closed, stop them instead."""
+        if self._on_terminal and not is_terminal():
+            with suppress(ReactorNotRunning):
+                self._reactor.stop()
+            return
+        destinations.reopen()
+        self.signal("HUP")
 
     def signal(self, name: str) -> None:
         """Send a signal, such as "HUP", to all processes."""
@@ -153,19 +163,14 @@ def open_sockets(endpoints: Sequence[str]) -> dict[str, socket.socket]:
     """Open endpoints for processes that share them. Raises ConfigError if that isn't possible."""
     sockets = {}
     for endpoint in endpoints:
-        address = shared_address(endpoint)
-        if address is None:
-            raise ConfigError(
-                f"--processes: {endpoint} can't be shared; expected an endpoint such as tcp:3141 or ssl:443"
-            )
+        if (address := shared_address(endpoint)) is None:
+            expected = "expected an endpoint such as tcp:3141 or ssl:443"
+            raise ConfigError(f"--processes: {endpoint} can't be shared; {expected}")
+        # "" is for all of IPv4, and "::" for all.
+        host, port = address
+        family, both = (socket.AF_INET6, host == "::") if ":" in host else (socket.AF_INET, False)
         try:
-            sockets[endpoint] = listen(*address)
+            sockets[endpoint] = socket.create_server(address, family=family, backlog=_BACKLOG, dualstack_ipv6=both)
         except OSError as error:
-            raise ConfigError(f"{endpoint}: {listen_problem(error, address[1], address[0])}") from None
+            raise ConfigError(f"{endpoint}: {listen_problem(error, port, host)}") from None
     return sockets
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on a port of an address, "" for all of IPv4, or "::" for all. Raises OSError."""
-    family, both = (socket.AF_INET6, host == "::") if ":" in host else (socket.AF_INET, False)
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)

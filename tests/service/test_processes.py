@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pty
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from errklein.config import ConfigError
 from errklein.listening import SOCKETS, Listeners
+from errklein.logs import destinations
 from errklein.service.processes import Processes, open_sockets
 from tests import needs_network
 from tests.processes import ERRKLEIN, Program, write_config, write_plugin
@@ -196,8 +199,11 @@ class ProcessesTests(SynchronousTestCase):
         self.assertEqual((len(self.reactor.started), self.reactor.getDelayedCalls()), (3, []))
 
     def test_signal(self) -> None:
-        """SIGHUP reaches all processes."""
+        """SIGHUP reaches all processes, and the supervisor reopens its own log files."""
+        reopened: list[bool] = []
+        self.patch(destinations, "reopen", lambda: reopened.append(True))
         os.kill(os.getpid(), signal.SIGHUP)
+        self.assertEqual(reopened, [True])
         self.assertEqual([one.signals for one in self.reactor.started], [["HUP"]] * 3)
 
 
@@ -303,13 +309,13 @@ exec sleep 60
 class RealProcessesTests(NotifySocketCase):
     """A supervisor of real processes, which do nothing."""
 
-    def start(self) -> Program:
+    def start(self, stdin: int = subprocess.DEVNULL) -> Program:
         """Start the supervisor, and wait for its processes."""
         program = Path(self.mktemp()).absolute()
         program.write_text(PROGRAM)
         program.chmod(0o755)
         executable = f"import sys; sys.executable = {str(program)!r}"
-        supervisor = Program([sys.executable, "-c", executable + SUPERVISOR], cwd=Path.cwd(), fresh=True)
+        supervisor = Program([sys.executable, "-c", executable + SUPERVISOR], cwd=Path.cwd(), stdin=stdin, fresh=True)
         self.addCleanup(supervisor.kill)
         supervisor.wait_for("\n", 2)
         return supervisor
@@ -322,6 +328,16 @@ class RealProcessesTests(NotifySocketCase):
         supervisor.signal(signal.SIGKILL)
         # The end of its output is that of the last process that has the pipe.
         self.assertEqual(supervisor.wait(), -signal.SIGKILL)
+        self.assertEqual(supervisor.text.count("\n"), 2)
+
+    def test_closed_terminal(self) -> None:
+        """SIGHUP stops all if the terminal has closed, and nothing is started again."""
+        other_end, terminal = pty.openpty()
+        supervisor = self.start(terminal)
+        os.close(terminal)
+        os.close(other_end)
+        supervisor.signal(signal.SIGHUP)
+        self.assertEqual(supervisor.wait(), 0)
         self.assertEqual(supervisor.text.count("\n"), 2)
 
     def test_watchdog(self) -> None:
