@@ -89,8 +89,7 @@ class Sharing:
             self._looking.stop()
 
     def may_run(self, webhook: str) -> bool:
-        """Return whether this process runs the deliveries of a webhook. The owner leaves those with `anywhere` to others, until
-        some have waited for PATIENCE: no other process may have the plugin."""
+        """Return whether this process runs a webhook's deliveries. The owner leaves those with `anywhere` to others for PATIENCE."""
         hook, owns = self._bot.web.routes.hook(webhook), self._bot.owns
         if hook is None:
             return owns
@@ -157,12 +156,12 @@ class Sharing:
                 )
         if not bot.owns:
             await bot.room_webhooks.read_again()
-        if not bot.owns and not await bot.plugin_manager.stand_in(runs=self.runs):
-            self._is_to_be_read = True
+        if not bot.owns:
+            await bot.plugin_manager.stand_in(runs=self.runs)
 
     def _look(self) -> None:
         self._take()
-        if self._is_to_be_read:
+        if self._is_to_be_read or self._bot.plugin_manager.is_to_be_tried:
             self._is_to_be_read = False
             self._outdated()
         if self._bot.owns:

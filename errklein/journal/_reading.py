@@ -234,11 +234,7 @@ class JournalReader:
         )
 
     def waiting(self, since: float = inf) -> Sequence[str]:
-        return self._names(
-            "EXISTS (SELECT 1 FROM deliveries INDEXED BY unfinished WHERE state < 3 AND deliveries.route = routes.id "
-            "AND coalesce(due_at, 0.0) <= :since AND received_at <= :since)",
-            since=since,
-        )
+        return self._names(self.queries["is waiting"], since=since)
 
     def paused(self) -> Sequence[str]:
         return self._names("paused = 1")

@@ -17,6 +17,12 @@ id IN (SELECT value FROM json_each(?)) AND (state >= 2 OR (state = 0 AND due_at 
     OR EXISTS (SELECT 1 FROM private p WHERE p.id = deliveries.id AND p.body IS NOT NULL)
 )
 
+-- query is waiting: the condition of routes with unfinished deliveries that were received and due at a time.
+EXISTS (
+    SELECT 1 FROM deliveries INDEXED BY unfinished
+    WHERE state < 3 AND deliveries.route = routes.id AND coalesce(due_at, 0.0) <= :since AND received_at <= :since
+)
+
 -- query depth: what waits and runs, and when the oldest of it, and of all, was received.
 SELECT
     number - running, running, coalesce((SELECT received_at FROM deliveries WHERE id = oldest), 0.0),

@@ -180,6 +180,7 @@ class PluginManager(StoreMixin):
         # The webhooks of plugins that another process activates: their instances, those that run here, and their configurations.
         self._stand_ins: dict[str, tuple[BotPlugin, frozenset[str]]] = {}
         self._lent: dict[BotPlugin, Any] = {}
+        self.is_to_be_tried = False  # whether such a webhook doesn't run here since its plugin has failed
 
     def make_change(self, change: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
         """Make a change after those before it; at once what a change requests, since that one waits for it."""
@@ -286,9 +287,9 @@ class PluginManager(StoreMixin):
         return await self.activate_rest() + await self._flow_files.load(self._loader.roots)
 
     @change
-    async def stand_in(self, *, runs: bool) -> bool:
+    async def stand_in(self, *, runs: bool) -> None:
         """Serve the webhooks of plugins that another process activates. Where deliveries are `run`, those with `anywhere` are run,
-        on instances with configuration, values and templates, but without `activate`. Return whether all can be used so."""
+        on instances with configuration, values and templates, but without `activate`."""
         blacklisted, stored = await self.stored_values.get(BL_PLUGINS, []), await self.stored_values.get(CONFIGS, {})
         inactive = await self.stored_values.get(INACTIVE, [])
         changes = await self.changed_files([plugin.plug for plugin in self.found]) or {}
@@ -296,25 +297,22 @@ class PluginManager(StoreMixin):
         for name in self._stand_ins.keys() - wanted:
             del self._stand_ins[name]
             self._routes.remove(name)
-        works = True
+        self.is_to_be_tried = False
         for rank, name in enumerate(activation_order(self._plugins, wanted)):
             try:
                 if name in wanted:
                     runs_here = runs and name not in inactive
-                    plugin, has_changed = self._plugins[name], name in changes
-                    works &= await self._stand_in_for(plugin, rank, runs_here, stored.get(name), has_changed)
+                    await self._stand_in_for(self._plugins[name], rank, runs_here, stored.get(name), name in changes)
             except RAISED as error:
                 self.log.error("{plugin} can't be used in this process: {error}", plugin=name, error=masker(str(error)))
-        return works
 
-    async def _stand_in_for(self, plugin: Plugin, rank: int, runs: bool, configuration: Any, has_changed: bool) -> bool:
+    async def _stand_in_for(self, plugin: Plugin, rank: int, runs: bool, configuration: Any, has_changed: bool) -> None:
         if has_changed:
             await self._loader.load_again(plugin)
         instance = plugin.instance
         assert instance is not None
         hooks = [self._routes.configure(hook) for hook in hooks_of(instance)]
         here = frozenset(hook.name for hook in hooks if runs and hook.declaration.anywhere)
-        works = True
         if here and not (instance in self._lent and self._lent[instance] == configuration):
             try:
                 await self._execution.configure(plugin, instance, configuration)
@@ -323,15 +321,13 @@ class PluginManager(StoreMixin):
                     instance.init_storage()
                 self._lent[instance] = configuration
             except RAISED:
-                works, here = False, frozenset()
-                # It may be tried again and again.
+                self.is_to_be_tried, here = True, frozenset()
                 if self._stand_ins.get(plugin.name) != (instance, here):
                     self.log.failure("{plugin} runs no deliveries in this process", plugin=plugin.name)
         if self._stand_ins.get(plugin.name) != (instance, here):
             self._stand_ins[plugin.name] = instance, here
             declared = [replace(hook, elsewhere=hook.name not in here) for hook in hooks_of(instance)]
             self._routes.replace(plugin.name, declared, rank)
-        return works
 
     @change
     async def add(self, roots: Iterable[Path]) -> list[PluginProblem]:

@@ -76,8 +76,7 @@ class Journal(Protocol):
         """Write something that changes nothing. Fails as other writes do, such as on a full disk."""
 
     def waiting(self, since: float = ...) -> Deferred[Sequence[str]]:
-        """Return the webhooks with deliveries in the states RECEIVED, RETRY or RUNNING; with `since`, only with those that were
-        received, and due, at this Unix time, and whose lease had ended."""
+        """Return the webhooks with deliveries in the states RECEIVED, RETRY or RUNNING that were received, and due, at a time."""
 
     def next_due(self, webhook: str, ordered: bool = False) -> Deferred[float | None]:
         """Return the Unix time at which `lease` has something to return for the webhook; None if nothing is waiting.

@@ -28,12 +28,10 @@ _REFUSED = re.compile(r"failed: (?:Connection refused|No such file|FATAL: +the d
 """An error of libpq for each address, and those that say that the server doesn't run, starts, or shuts down."""
 
 _OTHER_ERRORS = re.compile("timeout|could not translate")
-_NOWHERE = "(?!)"
 
 
 class ServerRefused(DatabaseError):
-    """The server itself doesn't run, starts or shuts down, so that no other process can use it: it refuses at the address
-    of the last session, which was its own and not that of a proxy."""
+    """The server doesn't run, starts or shuts down, at an address that is its own, so that no other process can use it."""
 
 
 class SeenNode(NamedTuple):
@@ -57,7 +55,7 @@ class Membership:
         self.secret = b""
         self.server = ""  # identifies the server and its timeline
         self.uptime = 0.0  # the seconds since the server's start, when it was connected
-        self._own_address = _NOWHERE  # the pattern of the server's address in errors, if the last session had its own
+        self._own_address = "(?!)"  # the pattern of errors at the address of the last session, if it was direct
         self._session = session
         self._options = connect_options(address, session, search_path) | {"connect_timeout": 3}
         self._connection: psycopg.Connection | None = None
@@ -95,7 +93,7 @@ class Membership:
                 ((self.server, self.uptime, self.secret, address, port),) = self._run("server").fetchall()
                 where = rf'["(]{re.escape(address)}[")], port {port} ' if address else rf'\.{port}" '
                 is_own = (connection.info.hostaddr, connection.info.port) == (address, port)
-                self._own_address = where if is_own else _NOWHERE
+                self._own_address = where if is_own else "(?!)"
             except psycopg.Error:
                 # A standby, for instance.
                 self.close()

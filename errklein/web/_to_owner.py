@@ -17,7 +17,7 @@ from twisted.web.http_headers import Headers
 
 from errklein.config.networks import is_local
 from errklein.ports.nodes import Node, Nodes
-from errklein.running import NEVER, DeadlineSweeper, RateLimit
+from errklein.running import NEVER, RateLimit
 from errklein.web._error_pages import Problem, retry_after
 from errklein.webhooks.forwarding import UNIX, TrustedProxies
 
@@ -92,9 +92,8 @@ class ToOwner:
 
 
 class _Passed(Protocol):
-    """A request that was passed on, and the body of its response. Its client gets 504 if no response begins in time, and 503 once
-    the process doesn't own any more: one that is stopped, or whose network is cut, may never respond, or end a response. One that
-    has begun has no time limit."""
+    """A request that was passed on, and the body of its response. Its client gets 504 if no response begins in time, and 503, or
+    an abrupt end, once the process doesn't own any more: one that is stopped, or whose network is cut, may never respond."""
 
     def __init__(
         self,
@@ -120,17 +119,14 @@ class _Passed(Protocol):
     def start(self, agent: Agent, secret: bytes) -> None:
         request = self._request
         request.body_users += 1
-        self._watch(self._services.open_requests)
+        self._sweeper = self._services.open_requests
+        self._sweeper.watch(self)
         body = request.body()
         producer = FileBodyProducer(BytesIO(body)) if body else None
         url = b"http://%b%b" % (self._owner.address.encode(), _target(request))
         self._answer = agent.request(request.method, url, _headers(request, secret), producer)
         self._answer.addCallbacks(self._answered, self._failed).addErrback(request.processingFailed)
         self._answer.addBoth(lambda _: request.drop_body())
-
-    def _watch(self, sweeper: DeadlineSweeper) -> None:
-        self._sweeper = sweeper
-        sweeper.watch(self)
 
     def deadline_passed(self) -> None:
         self._sweeper.forget(self)
@@ -141,10 +137,10 @@ class _Passed(Protocol):
 
     def _answered(self, response: Any) -> None:
         self._sweeper.forget(self)
-        # Nobody waits for its end when the bot stops: it may be a stream.
-        self._deadline = NEVER
-        self._watch(self._request.site.sweeper)
         request = self._request
+        # Nobody waits for its end when the bot stops: it may be a stream.
+        self._deadline, self._sweeper = NEVER, request.site.sweeper
+        self._sweeper.watch(self)
         headers = [
             (name, value)
             for name, values in response.headers.getAllRawHeaders()
@@ -197,8 +193,7 @@ def _is_elsewhere(owner: Node, me: Node) -> bool:
 
 
 def _target(request: Any) -> bytes:
-    """Return the target in origin form. A client may send it with the host, which is in the header Host, too. Another header has
-    the base path."""
+    """Return the target in origin form. A client may send it with the host. Headers have that, and the base path."""
     if request.uri.startswith(b"/"):
         return bytes(request.uri)
     return bytes(request.path + (b"?" + request.query if request.query else b""))
@@ -212,15 +207,11 @@ def _headers(request: Any, secret: bytes) -> Headers:
     if not request.first_header(b"host"):
         headers.setRawHeaders(b"host", [_address(request.host, "localhost").encode()])
     headers.setRawHeaders(NODE, [secret.hex().encode()])
-    headers.setRawHeaders(b"forwarded", [_forwarded(request)])
+    forwarded = f'for="{_address(request.client, "_unix")}";proto={"https" if request.secure else "http"}'
+    headers.setRawHeaders(b"forwarded", [forwarded.encode()])
     if request.base_path:
         headers.setRawHeaders(b"x-forwarded-prefix", [request.base_path.encode()])
     return headers
-
-
-def _forwarded(request: Any) -> bytes:
-    """Return the element of RFC 7239 with the client and the scheme. The header Host has the host."""
-    return f'for="{_address(request.client, "_unix")}";proto={"https" if request.secure else "http"}'.encode()
 
 
 def _address(address: Any, of_unix: str) -> str:
