@@ -29,9 +29,7 @@ from errklein.service.bot_service import ServiceManager, is_terminal
 
 _BACKLOG = 1024  # the number of connections that wait while no process accepts them; the system has a limit of its own
 _BETWEEN_NODES = "tcp:0:interface=127.0.0.1"
-_SHORTEST_WAIT, _LONGEST_WAIT = 0.5, 30.0
-"""The seconds before a process is started again, which double while it ends early."""
-
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # the seconds before another start; they double while a process ends early
 _LONG = 10.0  # the seconds after which a process hasn't ended early
 
 
@@ -85,7 +83,6 @@ class Processes(Service):
         worker = [*run, "--role", f"{INTAKE},{WORKER}", "--status", "", "--console", ""]
         chat = _Process(self, CHAT, [*run, "--role", CHAT, "--node", node or _BETWEEN_NODES])
         self._processes = [chat, *(_Process(self, f"{WORKER} {number}", worker) for number in range(1, count + 1))]
-        self._kill: IDelayedCall | None = None
         self._all_ended: Deferred[None] | None = None
 
     def startService(self) -> None:
@@ -129,9 +126,7 @@ class Processes(Service):
         process.begun = self._reactor.seconds()
         command = process.command
         try:
-            self._reactor.spawnProcess(
-                process, command[0], command, env=self._environment, path=None, childFDs=self._shared
-            )
+            self._reactor.spawnProcess(process, command[0], command, self._environment, childFDs=self._shared)
         except OSError as error:
             remedy = "raise the limit of processes (`ulimit -u`, and TasksMax= of systemd), or free memory"
             self.ended(process, f"{error.strerror or error}; {remedy}")
@@ -144,10 +139,7 @@ class Processes(Service):
         lived = self._reactor.seconds() - process.begun
         process.wait = _SHORTEST_WAIT if lived > _LONG else min(_LONGEST_WAIT, 2 * process.wait or _SHORTEST_WAIT)
         self.log.warn(
-            "The process {name} doesn't run, and is started in {wait} s: {why}",
-            name=process.name,
-            wait=process.wait,
-            why=why,
+            "The process {name} is started again in {wait} s: {why}", name=process.name, wait=process.wait, why=why
         )
         process.timer = self._reactor.callLater(process.wait, self._start, process)
 

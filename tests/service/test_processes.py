@@ -64,11 +64,9 @@ class Starter(Clock):
         self.refusal: OSError | None = None  # the reason why no process can be started
         self.ends_at_once = False  # whether a process has ended before Twisted returns it
 
-    def spawnProcess(
-        self, protocol: Any, program: str, command: Sequence[str], env: Any, path: Any, childFDs: Any
-    ) -> Process:
+    def spawnProcess(self, protocol: Any, program: str, command: Sequence[str], env: Any, childFDs: Any) -> Process:
         """Keep what is started."""
-        assert (program, path) == (command[0], None)
+        assert program == command[0]
         if self.refusal is not None:
             raise self.refusal
         self.started.append(process := Process(protocol, command, env, childFDs))
@@ -91,8 +89,8 @@ class ProcessesTests(SynchronousTestCase):
         self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         self.reactor = Starter()
         environment = {"PATH": "/bin", "NOTIFY_SOCKET": "/nowhere"}
-        sockets = open_sockets([ENDPOINT])
-        self.processes = Processes(self.reactor, 2, ["--config", "c.py"], sockets, environment, 10.0)
+        arguments = ["--config", "c.py"]
+        self.processes = Processes(self.reactor, 2, arguments, open_sockets([ENDPOINT]), environment, 10.0)
         with mock.patch("errklein.service.bot_service.ServiceManager._notify") as self.notified:
             self.processes.startService()
         self.chat, *self.workers = self.reactor.started
@@ -121,6 +119,8 @@ class ProcessesTests(SynchronousTestCase):
         self.assertEqual([one.command for one in self.workers], [others, others])
         [(endpoint, number)] = json.loads(self.chat.env[SOCKETS]).items()
         self.assertEqual((endpoint, set(self.workers[0].shared)), (ENDPOINT, {0, 1, 2, number}))
+        with socket.socket(fileno=os.dup(number)) as shared:
+            self.assertTrue(shared.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
         self.assertNotIn("NOTIFY_SOCKET", self.chat.env)
         self.assertTrue(self.notified.called)
 
@@ -166,7 +166,7 @@ class ProcessesTests(SynchronousTestCase):
         self.assertEqual(
             lines,
             [
-                f"The process worker 1 doesn't run, and is started in {wait} s: {os.strerror(errno.EAGAIN)}; {remedy}"
+                f"The process worker 1 is started again in {wait} s: {os.strerror(errno.EAGAIN)}; {remedy}"
                 for wait in (1.0, 2.0)
             ],
         )
@@ -320,7 +320,7 @@ class RealProcessesTests(NotifySocketCase):
         supervisor.wait_for("\n", 2)
         return supervisor
 
-    def test_killed(self) -> None:
+    def test_takes_its_processes_along(self) -> None:
         """If the supervisor is killed with SIGKILL, its processes are stopped, since they would keep the ports."""
         if which("setpriv") is None:
             raise SkipTest("setpriv of util-linux is missing")
