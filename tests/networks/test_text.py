@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +27,16 @@ from zope.interface import implementer
 from errklein.chat import ONLINE, Message, Presence
 from errklein.chat.identifiers import RoomNotJoinedError
 from errklein.chat.operations import Kind, Wanted
+from errklein.chat.outgoing import MessageState
 from errklein.chat.streams import STREAM_WAITING_TO_START
+from errklein.config import load_config
+from errklein.journal import INLINE
 from errklein.networks.text import TextBackend, TextOccupant, TextPerson, TextRoom
 from errklein.ports.chat import BotOverview
-from errklein.ports.outbox import OutboxClosed
+from errklein.ports.outbox import OutboxClosed, SentLater
+from errklein.running.context import assigned, handled_delivery, origin
+from errklein.wiring import make_journal
+from tests.networks.outbox.test_outbox import ThreadClock
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -299,6 +306,27 @@ class PipeTests(TestCase):
         output = Output(self.reactor, shown)
         self.addCleanup(output.stop)
         return self.backend(source, target, **settings), output
+
+    async def test_given_by_another_process(self) -> None:
+        """The process that isn't connected sends nothing: the connected one shows its messages, which are sent only then."""
+        config = load_config(None, {"BOT_DATA_DIR": self.mktemp(), "STORAGE": "Memory", "BACKEND": "Null"})
+        journal: Any = make_journal(ThreadClock(), config, time.time, runs=INLINE)
+        self.addCleanup(journal.close)
+        (worker, hidden), (owner, output) = self.shown(), self.shown()
+        for backend in (worker, owner):
+            backend.outbox.use_store(journal.outbox, lambda: None)
+        with assigned(origin, "route:CI:build"), assigned(handled_delivery, ("route:CI:build", 7)):
+            worker.send_message(Message("build 7 is *done*", to=worker.build_identifier("#ops")))
+            sent = worker.send_message(Message("to a person", to=worker.build_identifier("@ann")))
+        states = [one.state for one in self.successResultOf(journal.outbox.find(delivery=7))]
+        self.assertEqual(states, [MessageState.WAITING, MessageState.WAITING])
+        owner.connect(self.events)
+        journal.outbox.flush()
+        owner.outbox.take(self.successResultOf(journal.outbox.lease(())))
+        await output.until("build 7 is done\nto a person\n")
+        states = [one.state for one in self.successResultOf(journal.outbox.find(delivery=7))]
+        self.assertEqual((states, hidden.text), ([MessageState.SENT, MessageState.SENT], ""))
+        self.failureResultOf(sent.watch(), SentLater)
 
     async def hear(self, data: bytes) -> list[str]:
         """Return the messages that the bot receives for this input."""

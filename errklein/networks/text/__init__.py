@@ -248,7 +248,15 @@ class TextBackend(LocalBackend):
         return DeferredList([self._disconnecting]).addCallback(lambda _: None)
 
     def perform(self, message: Message, wanted: Wanted, file: bytes = b"") -> Receipt:
-        to = self.recipient_of(message, wanted)
+        if self._at_once.given is not None:
+            return super().perform(message, wanted, file)
+        return self._show(message, wanted, file, self.recipient_of(message, wanted))
+
+    def carry_out(self, receipt: Receipt, message: Message, wanted: Wanted, file: bytes, to: str) -> None:
+        """Show what another process has given."""
+        self._show(message, wanted, file, to)
+
+    def _show(self, message: Message, wanted: Wanted, file: bytes, to: str) -> Receipt:
         self._at_once.note(to)
         return self._outbox.perform(to, message.body, wanted, file, priority=message.priority, original=message)
 
