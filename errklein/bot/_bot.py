@@ -489,7 +489,7 @@ class Bot:
 
     def _end_when_quiet(self, ended: Callable[[], None]) -> None:
         """Call `ended` after the last reply, unless webhooks may still be called."""
-        if not self.web.listeners.open_now:
+        if not (self.web.listeners.open_now or self.web.listeners.elsewhere):
             self.when_quiet().addCallback(lambda _: self.reactor.callLater(0, ended))
 
     def events_of(self, backend: Backend) -> BackendEvents:

@@ -150,7 +150,7 @@ class NetworkStatus:
 
 @dataclass(frozen=True)
 class BotStatus:
-    """The state of the running bot. `endpoints` are those that are listened on, `depth` is None if the journal can't be
+    """The state of the running bot. `endpoints` are those for webhooks, `depth` is None if the journal can't be
     read, and `paused` counts webhooks. `errors` counts those of the last hour by source; only of "" for people who may
     not read details. `nodes` are the processes of a bot on a shared database; empty if they can't be read, too."""
 
@@ -193,7 +193,7 @@ class ProcessOperations:
                 nodes = await result_within(bot.reactor, _LONGEST_WAIT, bot.nodes.all())
         return BotStatus(
             [self._network(name) for name in bot.backends],
-            bot.web.listeners.open_now,
+            bot.web.listeners.public,
             depth,
             len(bot.delivery_queue.paused),
             await bot.core_host.plugins.plugins(by),
@@ -492,7 +492,7 @@ def _guess_content_type(content: str) -> str:
 
 def overview(bot: Bot, backend: Backend) -> BotOverview:
     """Return what an operator's console on one of the bot's backends shows."""
-    prefix, addresses = bot.networks.config(backend).BOT_PREFIX, [*map(endpoint_url, bot.web.listeners.open_now)]
+    prefix, addresses = bot.networks.config(backend).BOT_PREFIX, [*map(endpoint_url, bot.web.listeners.public)]
     path, here = next(iter(destinations.files), None), Path.cwd()
     if path is not None and here.parent != here and path.is_relative_to(here):
         path = path.relative_to(here)

@@ -609,7 +609,7 @@ class RoomWebhooks:
 
     def _shown(self, webhook: RoomWebhook, source: Source, token: str, secret: str) -> MadeWebhook:
         settings = self._web.site.settings
-        site, reach = (settings.public_url, "") if settings.public_url else _reach(self._web.listeners.open_now)
+        site, reach = (settings.public_url, "") if settings.public_url else _reach(self._web.listeners.public)
         if isinstance(self._storage, MemoryStorage):
             reach = f"{reach} STORAGE is 'Memory', so the webhook ends with the process.".strip()
         path = "/".join(filter(None, ["" if source.short_url and token else webhook.name, token]))

@@ -104,7 +104,7 @@ async def delivery(visit: Visit, id: int) -> Values:
     explained = await visit.perform("webhooks.why", subject=str(id)) if may_ask else ()
     may_replay = await visit.may("webhooks.replay", words=[str(id)])
     values = {"title": f"Delivery {id}", "one": one, "explained": explained, "may_replay": may_replay}
-    urls = [visit.bot.bot_config.PUBLIC_URL, *map(endpoint_url, visit.bot.web.listeners.open_now), "https://YOUR-HOST"]
+    urls = [visit.bot.bot_config.PUBLIC_URL, *map(endpoint_url, visit.bot.web.listeners.public), "https://YOUR-HOST"]
     site, hook = next(filter(None, urls)).partition(" ")[0], visit.bot.web.routes.declaration(one.webhook)
     # The first functions look for secrets, which takes a while, so the template calls them in its thread.
     shown = {"headers": headers, "beginning": beginning, "curl": curl, "most": MOST, "shown_wait": shown_wait}

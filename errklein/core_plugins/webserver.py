@@ -57,7 +57,8 @@ class Webserver(CorePlugin):
 
     @callable_anywhere
     async def activate(self) -> None:
-        if self.config is None and not self.host.web.listeners.open_now:
+        listeners = self.host.web.listeners
+        if self.config is None and not (listeners.open_now or listeners.elsewhere):
             self.log.info("The Webserver plugin is not configured; it opens no port")
             return
         await self._listen(self.config)
@@ -136,7 +137,7 @@ class Webserver(CorePlugin):
             "webhooks": shown[:_MOST_SHOWN],
             "more": max(len(shown) - _MOST_SHOWN, 0),
             "mounts": [{"path": site + mount.path, "owner": mount.owner} for mount in self.host.web.routes.mounts],
-            "endpoints": list(self.host.web.listeners.open_now),
+            "endpoints": self.host.web.listeners.public,
         }
         return self.render("webstatus", values)
 

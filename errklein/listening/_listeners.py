@@ -127,6 +127,13 @@ class Listeners:
         self._checking = LoopingCall(self._check_certificates)
         self._checking.clock = reactor
         self._paused = False
+        self.node: str | None = None  # the endpoint that only other processes of the bot use
+        self.elsewhere: Sequence[str] = ()  # those that only other processes of the bot open
+
+    @property
+    def public(self) -> list[str]:
+        """The endpoints for webhooks, also those of other processes of the bot, as far as they are known here."""
+        return [*self.elsewhere, *(endpoint for endpoint in self.open_now if endpoint != self.node)]
 
     @property
     def open_now(self) -> list[str]:

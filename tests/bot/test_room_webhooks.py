@@ -630,6 +630,21 @@ class ReachTests(RoomWebhooksCase):
             self.assertTrue(made.reach.startswith(who), made.reach)
             self.assertIn("set PUBLIC_URL; see docs/guides/reach-the-bot.md", made.reach)
 
+    def test_of_several_processes(self) -> None:
+        """Another process may open the endpoint, and one that only other processes use isn't an address."""
+        listeners = self.bot.bot.web.listeners
+        listeners.node = "tcp:0:interface=127.0.0.1"
+        self.patch(type(listeners), "open_now", [listeners.node])
+        self.assertIn("The bot doesn't listen yet", self.make().reach)
+        self.assertIn("no address", self.bot.command("!status"))
+        listeners.elsewhere = ["tcp:3141:interface=10.0.0.1"]
+        self.assertTrue(self.make().url.startswith("http://10.0.0.1:3141/hooks/alertmanager"))
+        self.bot.command("!plugin activate Webserver")
+        for command in ("!status", "!webstatus"):
+            shown = self.bot.command(command)
+            self.assertIn("tcp:3141:interface=10.0.0.1", shown)
+            self.assertNotIn("tcp:0", shown)
+
 
 class ConcurrentTests(RealBotCase):
     """Operations at the same time, on a storage that works in a thread."""

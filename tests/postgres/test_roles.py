@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.postgres.server import new_bot_database
-from tests.processes import ERRKLEIN, LIMIT, Program, free_port, write_config, write_plugin
+from tests.processes import ERRKLEIN, LIMIT, Program, free_port, run, write_config, write_plugin
 
 PLUGIN = """
 import os
@@ -127,6 +127,18 @@ class RoleTests(SynchronousTestCase):
         # It is another process among the others now.
         self.assertEqual(self.post(owner, "/which", ""), (200, str(other.process.pid)))
         self.assertEqual(len(self.noted(done + 1)), done + 1)
+
+    def test_address_of_webhooks(self) -> None:
+        """An owner that accepts no connections names the endpoint that others open, and not the one between processes."""
+        self.owner.signal(signal.SIGTERM)
+        self.owner.wait()
+        arguments = ["--web", "tcp:3141:interface=127.0.0.1", "--node", "tcp:0:interface=127.0.0.1"]
+        owner = Program(ERRKLEIN, "run", "--role", "chat", *arguments, cwd=self.directory)
+        self.addCleanup(owner.kill)
+        owner.wait_for("owns plugins")
+        self.noted(3)
+        made = run(ERRKLEIN, "webhook", "new", "github", "#ops", cwd=self.directory)
+        self.assertIn("http://127.0.0.1:3141/", made.stdout, made.stderr)
 
     def run_elsewhere(self, owner: Program, other: Program) -> None:
         """Send deliveries that may run anywhere until the owner knows that there is another worker, which runs one."""
