@@ -70,13 +70,12 @@ class ToOwner:
 
     def pass_on(self, request: Any, services: WebServices) -> None:
         owner = self._nodes.owner
-        if owner is None or not owner.address or owner.id == self._nodes.me.id or request.from_node:
+        if owner is None or owner.id == self._nodes.me.id or request.from_node:
             request.send_error(unavailable("no process of this bot owns its plugins at the moment"))
         elif request.first_header(b"upgrade").lower() == b"websocket":
             request.send_error(unavailable("another process of this bot takes such connections"))
-        elif _is_elsewhere(owner, self._nodes.me):
-            # The request and the secret would go to another program on this machine.
-            self._warn(f"{owner.address} is only for the machine of {owner.name}; start that one with --node")
+        elif problem := _problem(owner, self._nodes.me):
+            self._warn(problem)
             request.send_error(unavailable("the process that owns the plugins can't be reached"))
         else:
             passed = _Passed(request, services, self._warn, lambda: self._nodes.owner, owner)
@@ -186,10 +185,15 @@ def unavailable(detail: str) -> Problem:
     return Problem(503, detail, retry_after(2.0))
 
 
-def _is_elsewhere(owner: Node, me: Node) -> bool:
-    """Return whether only another machine than this one can reach the address of the owner."""
+def _problem(owner: Node, me: Node) -> str:
+    """Return why this process can't reach the owner; "" if it may be able to."""
+    if not owner.address:
+        return f"{owner.name} has no --node, so other processes can't reach it"
     host, own_host = (node.name.rpartition(":")[0] for node in (owner, me))
-    return host != own_host and is_local(urlsplit(f"//{owner.address}").hostname or "")
+    if host != own_host and is_local(urlsplit(f"//{owner.address}").hostname or ""):
+        # The request and the secret would go to another program on this machine.
+        return f"{owner.address} is only for the machine of {owner.name}; start that one with --node"
+    return ""
 
 
 def _target(request: Any) -> bytes:

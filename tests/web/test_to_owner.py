@@ -246,6 +246,19 @@ class ToOwnerTests(TestCase):
         remedy = f"{known.address} is only for the machine of bot1.example.net:4711; start that one with --node"
         self.assertEqual(warning, f"Requests can't be passed on to the owner: {remedy}")
 
+    async def test_owner_without_an_address(self) -> None:
+        """The log names the owner and the option that it lacks, not at each request; the client learns neither."""
+        assert self.owner_node is not None
+        self.owner_node = self.owner_node._replace(name="bot1.example.net:4711", address="")
+        with capturedLogs() as events:
+            response, body = await self.request("POST", "/shown", json={})
+            await self.request("POST", "/shown", json={})
+        self.assertEqual((response.code, response.headers.getRawHeaders("Retry-After")), (503, ["2"]))
+        self.assertIn(b"the process that owns the plugins can't be reached", body)
+        self.assertNotIn(b"bot1", body)
+        [warning] = [text for text in map(formatEvent, events) if "passed on" in text]
+        self.assertIn("bot1.example.net:4711 has no --node, so other processes can't reach it", warning)
+
     async def test_no_loop(self) -> None:
         """A request that was passed on isn't passed on again."""
         self.owner_node = (await self._other_as_owner())._replace(id=1)
