@@ -49,6 +49,7 @@ from errklein.webhooks.deliveries import DeliveryState, StoredDelivery
 BLOCK = 10_000  # the number of ids that a process takes at once, as in schema.sql
 WAKE_UP = 15  # the seconds after which a process looks for the deliveries of others, if nobody tells it
 _LOCKS = 512  # the number of different locks of keys. The server has room for some thousands.
+_AGAIN = 0.02  # the seconds after which a process looks again for what another one was leasing
 _FOREVER = 1e9  # the seconds of a lease that only its process ends
 
 _QUERIES = QUERIES | read_queries(Path(__file__).with_name("queries.sql"))
@@ -61,8 +62,10 @@ class PostgresReader(JournalReader):
     def next_due(self, webhook: str, ordered: bool = False) -> float | None:
         query = self.queries["next due in order" if ordered else "next due"]
         waits = [wait for (wait,) in self._database.read(query, {"webhook": webhook})]
+        # Another process may be leasing the oldest one, and leave it.
+        soon = self._now() + _AGAIN if ordered else 0.0
         # The clocks of the server and of this machine may differ.
-        return (0.0 if waits[0] <= 0 else round(self._now() + waits[0], 6)) if waits else None
+        return (soon if waits[0] <= 0 else round(self._now() + waits[0], 6)) if waits else None
 
 
 class PostgresWriter(JournalWriter):
@@ -101,11 +104,10 @@ class PostgresWriter(JournalWriter):
         now, route = self._now(), self._route(connection, webhook)
         wanted, condition = {"route": route, "count": count + len(busy), "seconds": seconds, "furthest": FURTHEST}, ""
         if ordered:
-            connection.execute(self.queries["lock route"], (route,))
-            oldest = connection.execute(
-                self.queries["candidates"].format(due=""), {"route": route, "count": 1}
-            ).fetchone()
-            if oldest is None or oldest[0] in busy:
+            locked = connection.execute(self.queries["lock route"], (route,))
+            candidates = self.queries["candidates"].format(due="")
+            oldest = connection.execute(candidates, {"route": route, "count": 1}).fetchone()
+            if not locked.fetchone()[0] or oldest is None or oldest[0] in busy:
                 return ()
             # Nothing but this delivery is read, so that no later one is leased whatever other processes do meanwhile.
             condition = "AND deliveries.id = :id"

@@ -224,8 +224,9 @@ SELECT pgmq.set_vt(
     'errklein', (SELECT array_agg(message) FROM extended), clock_timestamp() + make_interval(secs => :seconds::double precision)
 )
 
--- query lock route: let other processes that lease in order wait for the end of this transaction.
-SELECT pg_advisory_xact_lock(1701998181, ?::integer)
+-- query lock route: let no other process lease in order before the end of this transaction. If one does so, this one doesn't wait for
+-- its end: that one may wait for keys of this one.
+SELECT pg_try_advisory_xact_lock(1701998181, ?::integer)
 
 -- query candidates: for a lease in order; the braces stand for a condition. Messages are numbered in the order of receipt, while the
 -- ids of several processes are only about in that order. One that runs comes first: one with a lower number may be stored later.

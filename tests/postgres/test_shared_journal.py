@@ -14,16 +14,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.outgoing import MessageState, OutgoingMessage, waiting_record
-from errklein.database import DatabaseError
+from errklein.database import DatabaseError, each
 from errklein.journal import DeliveryQueue, Retention, RetryPolicy
 from errklein.ports.journal import Journal, JournalError
 from errklein.webhooks.deliveries import Action, DeliveryQuery, DeliveryState, Outcome, StoredDelivery
 from tests.journal.contract import ERROR, OK, JournalCase
-from tests.journal.inline import InlineReactor
+from tests.journal.inline import InlineReactor, WaitingThreads
 from tests.postgres.journals import clocked_database, new_journal, new_tables, session_name, wait_for_lock
-from tests.postgres.server import PostgresServer
+from tests.postgres.server import PostgresServer, shared_server
 
 DAY = 86400.0
+SOON = 0.02  # the seconds after which a process looks again
 
 
 class SharedCase(JournalCase, SynchronousTestCase):
@@ -331,6 +332,8 @@ class LeaseTests(SharedCase):
         early, late = self.delivery(), self.delivery()
         with self.journal._database.transaction() as connection:  # type: ignore[attr-defined]
             self.journal._writer.record(connection, [(early, 0.0, 0.0)])  # type: ignore[attr-defined]
+            # Wait for the statements before.
+            connection.execute("SELECT 1").fetchone()
             self.assertIsNone(self.result_of(self.other.record(late)))
             self.assertEqual(self.ids_for_other(ordered=True), [late.id])
         self.assertEqual(self.leased_ids(ordered=True), [])
@@ -341,18 +344,96 @@ class LeaseTests(SharedCase):
         self.assertEqual(self.leased_ids(ordered=True), [late.id])
 
     def test_ordered_lease_while_another_process_leases(self) -> None:
-        """A process that leases an ordered webhook waits until it is known what another one has leased."""
+        """While another process leases from an ordered webhook, nothing is leased, and what may be left is still due."""
         late = self.record()
-        with ThreadPoolExecutor(1) as pool:
-            with self.other._database.transaction() as connection:
-                leased = self.other._writer.lease(connection, "Builds:build", 1, 60.0, True)
-                self.assertEqual([one.id for one in leased], [late])
-                # As if another process had recorded it at the same time.
-                self.record()
-                connection.execute("UPDATE deliveries SET message = message + 10 WHERE id = ?", (late,))
-                waiting = pool.submit(self.leased_ids, ordered=True)
-                wait_for_lock(self.url)
-            self.assertEqual(waiting.result(), [])
+        with self.other._database.transaction() as connection:
+            leased = self.other._writer.lease(connection, "Builds:build", 1, 60.0, True)
+            self.assertEqual([one.id for one in leased], [late])
+            # As if another process had recorded it at the same time.
+            self.record()
+            connection.execute("UPDATE deliveries SET message = message + 10 WHERE id = ?", (late,))
+            self.assertEqual(self.leased_ids(ordered=True), [])
+            self.assertEqual(self.result_of(self.journal.next_due("Builds:build", ordered=True)), self.time + SOON)
+        self.assertEqual(self.leased_ids(ordered=True), [])
+        self.assertIsNone(self.result_of(self.journal.next_due("Builds:build", ordered=True)))
+
+    def together(self, *batches: Sequence[Callable[[Any], Any]]) -> list[list[Any]]:
+        """Make the two changes of each process in one transaction, the second ones when all processes have made their first one."""
+        meeting, log = threading.Barrier(len(batches)), len(shared_server().log)
+
+        def meet(_: Any) -> None:
+            try:
+                meeting.wait(5)
+            except threading.BrokenBarrierError:
+                # A transaction that was undone is repeated.
+                pass
+
+        def make(first: Callable[[Any], Any], second: Callable[[Any], Any]) -> list[Any]:
+            threads = WaitingThreads()
+            journal = new_journal(self.url, lambda: self.time, InlineReactor(), threads.runs)
+            # What is submitted during this transaction is the next one.
+            journal.check()
+            done = [first(journal), journal._submit(each, meet), second(journal)]
+            threads.turn()
+            results = [self.successResultOf(one) for one in done]
+            journal.close()
+            threads.turn()
+            return [results[0], results[2]]
+
+        with ThreadPoolExecutor(len(batches)) as pool:
+            results = list(pool.map(lambda batch: make(*batch), batches))
+        self.assertNotIn("deadlock", shared_server().log[log:])
+        return results
+
+    def test_leases_and_keys_in_other_orders(self) -> None:
+        """Processes don't block each other that record the same key and lease from the same ordered webhook, in any order."""
+        first = self.record()
+        ids = [self.delivery()._replace(id=self.journal.next_id(), key="k") for _ in range(2)]
+
+        def record(delivery: StoredDelivery) -> Callable[[Any], Any]:
+            return lambda journal: journal.record(delivery, window=60.0)
+
+        def lease(journal: Any) -> Any:
+            return journal.lease("Builds:build", 1, 60.0, True)
+
+        (_, nothing), (leased, known) = self.together((record(ids[0]), lease), (lease, record(ids[1])))
+        self.assertEqual((nothing, [one.id for one in leased], known.id), ((), [first], ids[0].id))
+
+    def test_leases_from_two_webhooks_in_other_orders(self) -> None:
+        """Processes don't block each other that lease from the same two ordered webhooks."""
+        ids = [self.record(webhook=webhook) for webhook in ("A:a", "B:b") for _ in range(2)]
+
+        def lease(webhook: str) -> Callable[[Any], Any]:
+            return lambda journal: journal.lease(webhook, 1, 60.0, True)
+
+        results = self.together((lease("A:a"), lease("B:b")), (lease("B:b"), lease("A:a")))
+        leased = [[one.id for one in some] for process in results for some in process]
+        self.assertEqual(leased, [ids[:1], [], ids[2:3], []])
+
+    def test_queue_while_another_process_leases(self) -> None:
+        """A queue looks again soon, but not at once, if another process was leasing from an ordered webhook, and has left it."""
+        number, ran = self.record(), []
+
+        def run(delivery: StoredDelivery) -> Deferred[Outcome]:
+            ran.append(delivery.id)
+            return Deferred()
+
+        def advance(seconds: float) -> None:
+            self.time += seconds
+            self.reactor.advance(seconds)
+
+        policy = RetryPolicy(ordered=True)
+        queue = DeliveryQueue(self.reactor, self.journal, run, lambda _: policy, lambda *_: None, now=lambda: self.time)
+        self.addCleanup(queue.close)
+        with self.assertRaises(DatabaseError), self.other._database.transaction() as connection:
+            self.other._writer.lease(connection, "Builds:build", 1, 60.0, True)
+            queue.start()
+            advance(SOON / 2)
+            self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
+            raise DatabaseError("it is undone")
+        self.assertEqual(ran, [])
+        advance(SOON)
+        self.assertEqual(ran, [number])
 
     def test_retry_of_another_process(self) -> None:
         """Whoever looks when a retry is due runs it."""
