@@ -67,7 +67,8 @@ _WITHOUT_FILES = 60.0
 
 
 class HealthChecks:
-    """Checks the journal, the storage and their files, and notifies administrators once until all of them work again.
+    """Checks the journal, the storage and their files, and notifies administrators once until all of them work again. Of several
+    processes, which share them, only the owner does: a notice of another one would wait for the database, too.
     Each request for the status gets the latest result at once. The journal checks itself in its own threads. Another
     thread looks for the files, since a disk can hang: writing fails without them, but an idle bot writes nothing."""
 
@@ -85,6 +86,7 @@ class HealthChecks:
         self._since: float | None = None
         self._rounds = 0
         self._watched = self._noticed = False
+        self.owns: Callable[[], bool] = lambda: True
         self._thread: JobThread | None = None
         self._loop = LoopingCall(self._round)
         self._loop.clock = reactor
@@ -163,7 +165,7 @@ class HealthChecks:
     def _notice(self) -> None:
         # The journal and the storage both name the directory if that was deleted.
         problems = dict.fromkeys(filter(None, self._problems_after(_HANGING).values()))
-        if problems and not self._noticed:
+        if problems and not self._noticed and self.owns():
             self._notices.post("health", "; ".join(problems))
         self._noticed = bool(problems)
 
@@ -282,6 +284,7 @@ class Bot:
         # What the web server uses of the bot.
         self.web_parts = BotParts(hooks, self.journal, queue, self.waits, self.to_owner)
         self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices)
+        self.health.owns = lambda: self.owns
 
         # Methods of the parts that plugins call.
         self.send, self.send_card, self.send_templated = sending.send, sending.send_card, sending.send_templated

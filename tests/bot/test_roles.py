@@ -17,6 +17,7 @@ from errklein.chat import Message
 from errklein.commands.operations import Actor
 from errklein.config import Config, ConfigError, SecretStore, load_config
 from errklein.console import ConsoleServer
+from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
 from errklein.running.context import OnlyInOwner
 from errklein.status import StatusServer
@@ -529,6 +530,14 @@ class MessageTests(SeveralTestCase):
         self.worker.bot.warn_admins("The disk is full.")
         self.reactor.advance(0.02)
         self.assertEqual(self.owner.sent_to("@admin"), ["The disk is full."])
+
+    def test_lost_database(self) -> None:
+        """Only the owner notifies administrators of a database that all share."""
+        self.patch(self.journal.part, "check", lambda: fail(JournalError("the database can't be reached")))
+        for process in (self.owner, self.worker):
+            process.bot.health.watch()
+        self.reactor.advance(2)
+        self.assertEqual(self.owner.sent_to("@admin"), ["the database can't be reached"])
 
     def test_too_old(self) -> None:
         """The owner doesn't send what is older than OUTBOX_MAX_AGE."""
