@@ -15,13 +15,11 @@ from typing import Any, NamedTuple
 import psycopg
 
 from errklein.database import DatabaseError
+from errklein.journal import read_queries
 from errklein.ports.nodes import Node
 from errklein.postgres._database import check_not_moved, connect_options, explained, name_of
 
-_SQL: dict[str, Any] = {
-    query.partition(":")[0]: query.partition("\n")[2].encode()
-    for query in Path(__file__).with_name("nodes.sql").read_text("utf-8").split("\n-- query ")[1:]
-}
+_SQL = read_queries(Path(__file__).with_name("nodes.sql"))
 
 _SERVER = re.compile(r"connection to server ")
 _REFUSED = re.compile(r"failed: (?:Connection refused|No such file|FATAL: +the database system is )")
@@ -219,7 +217,7 @@ class Membership:
     def _run(self, query: str, **parameters: object) -> psycopg.Cursor:
         if self._connection is None:
             raise DatabaseError(f"{self.name}: not connected")
-        return self._connection.execute(_SQL[query], {"session": self._session, **parameters})
+        return self._connection.execute(_SQL[query].encode(), {"session": self._session, **parameters})
 
     def _row(self, query: str, **parameters: object) -> tuple[Any, ...] | None:
         return self._run(query, **parameters).fetchone()
