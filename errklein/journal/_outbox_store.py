@@ -71,7 +71,7 @@ class _Sent(NamedTuple):
 class _Changes:
     """Changes of messages that aren't on disk. True if messages change; records and totals alone don't count. `changed` has the
     new fields of messages that aren't in `added`, `removed` the ends of messages, `refs` the ids of messages by their networks and
-    keys, and `totals` the numbers of messages that were never on disk, by hour and column."""
+    keys, `totals` the numbers of messages that were never on disk, by hour and column, and `taken` the ids of leased messages."""
 
     def __init__(self) -> None:
         self.added: dict[int, OutgoingMessage] = {}
@@ -80,6 +80,7 @@ class _Changes:
         self.records: dict[int, MessageRecord] = {}
         self.refs: dict[tuple[str, str], _Sent] = {}
         self.totals: Counter[tuple[int, str]] = Counter()
+        self.taken: set[int] = set()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed or self.refs)
@@ -101,7 +102,8 @@ class _Changes:
             self.changed[number] = self.changed.get(number, {}) | fields
 
     def leave(self, left: _Changes, is_due: Callable[[OutgoingMessage], bool]) -> None:
-        """Leave the new messages of deliveries that aren't due to other changes."""
+        """Leave the new messages of deliveries that aren't due, and those that only a lease takes, to other changes."""
+        left.taken, self.taken = self.taken, left.taken
         for number in [number for number, one in self.added.items() if one.delivery and not is_due(one)]:
             left.added[number] = self.added.pop(number)
 
@@ -109,6 +111,7 @@ class _Changes:
         """Return both as one. A message that is added and then removed is in neither, and counted."""
         both = _Changes()
         both.totals = self.totals + later.totals
+        both.taken = self.taken | later.taken
         both.added, both.changed = self.added | later.added, dict(self.changed)
         for number, fields in later.changed.items():
             both.change(number, fields)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 from twisted.internet.defer import Deferred
@@ -182,6 +183,15 @@ class PostgresOutboxStore(SQLiteOutboxStore):
     def lease(self, without: Sequence[str] | None = None) -> Deferred[Sequence[OutgoingMessage]]:
         # A process that can't write may not be the owner any more, and mustn't send what it only reads.
         return super().lease(without or ())
+
+    def _lease(self, without: Sequence[str], connection: SQLConnection) -> Sequence[Any]:
+        # A transaction before may have taken these, although its end was lost with the connection.
+        free = "UPDATE outbox SET owner = 0 WHERE id IN (SELECT value FROM json_each(?))"
+        connection.execute(free, (as_ids(self._waiting.taken),))
+        rows = super()._lease(without, connection)
+        self._writing.taken |= {row[0] for row in rows}
+        self._waiting.taken -= self._writing.taken
+        return rows
 
     def _enter(self, connection: SQLConnection, added: Mapping[int, OutgoingMessage]) -> Collection[OutgoingMessage]:
         # A transaction before, whose end was lost with the connection, may have entered them.

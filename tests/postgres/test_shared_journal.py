@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import count
 from typing import Any
 
@@ -630,6 +630,52 @@ class OutboxTests(SharedCase):
         second = self.journal.outbox.add(OutgoingMessage(0, "IRC", "#a", "2"))
         self.result_of(self.journal.outbox.flush())
         self.assertEqual({one.body for one in self.lease_messages(self.other)}, {first.body, second.body})
+
+    def lose_next_end(self, journal: Any) -> None:
+        """Let the process not know that its next transaction has taken effect."""
+        begin = journal._database.transaction
+
+        @contextmanager
+        def transaction() -> Iterator[Any]:
+            journal._database.transaction = begin
+            with begin() as connection:
+                yield connection
+            raise DatabaseError("the answer was lost")
+
+        journal._database.transaction = transaction
+
+    def test_lease_whose_end_was_lost(self) -> None:
+        """Messages of a lease that has failed although it has taken effect are returned once by later ones, as others are."""
+        given = [self.other.outbox.give(OutgoingMessage(0, network, "#a", "hi")) for network in ("IRC", "Slack")]
+        self.result_of(self.other.outbox.flush())
+        self.lose_next_end(self.journal)
+        self.failureResultOf(self.journal.outbox.lease(), JournalError)
+        # Another transaction, and a network that is full.
+        self.result_of(self.journal.check())
+        self.assertEqual(self.result_of(self.journal.outbox.lease(["IRC"])), given[1:])
+        self.assertEqual(self.lease_messages(self.journal), given[:1])
+        self.assertEqual(self.lease_messages(self.journal), [])
+
+    def test_lease_with_others_whose_end_was_lost(self) -> None:
+        """A lease that is repeated, since the end of its transaction with others was lost, returns the messages."""
+        given = self.other.outbox.give(OutgoingMessage(0, "IRC", "#a", "hi"))
+        self.result_of(self.other.outbox.flush())
+        threads = WaitingThreads()
+        journal = new_journal(self.url, lambda: self.time, InlineReactor(), threads.runs)
+        own = journal.outbox.add(OutgoingMessage(0, "IRC", "#a", "own"))
+        journal.outbox.flush()
+        leased = [journal.outbox.lease(), journal.outbox.lease()]
+        # The first transaction writes the message, and the next one has both leases.
+        ((write, done),) = threads._waiting
+        threads._waiting.clear()
+        done.callback(write())
+        self.lose_next_end(journal)
+        threads.turn()
+        self.assertEqual([self.successResultOf(one) for one in leased], [[given], []])
+        self.assertEqual(self.rows("SELECT count(*) FROM outbox"), [(2,)])
+        self.assertNotEqual(own.id, given.id)
+        journal.close()
+        threads.turn()
 
     def test_write_whose_end_was_lost(self) -> None:
         """A transaction that has taken effect, although its process doesn't know that, is repeated, and counts once."""
