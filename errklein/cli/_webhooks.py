@@ -67,7 +67,7 @@ def audit(known: argparse.Namespace) -> int:
         query, _ = parse_list(known.words, now, {})
         if query != DeliveryQuery(since=query.since, until=query.until):
             known.parser.error("expected only since TIME and until TIME")
-        balances, nodes = archive.balances(query.since or 0.0, query.until or now + 86400), archive.nodes()
+        balances = archive.balances(query.since or 0.0, query.until or now + 86400)
     status = 0
     for one in balances:
         parts = ", ".join(f"{number} {name}" for name, number in one.parts.items())
@@ -75,10 +75,13 @@ def audit(known: argparse.Namespace) -> int:
         print_lines([f"{accepted}: {parts}; difference {one.difference}"])
         if one.missing:
             complain([f"{one.kind} without their row, of all times: {' '.join(map(str, one.missing))}"])
-        for restart in one.kills:
-            if restart or not (nodes or data.is_used()):
+        uncounted = "what was only counted in its last second isn't in these numbers"
+        if one.kills and config.ERRKLEIN_DATABASE is not None:
+            last = f"of which the last one started at {shown_time(max(one.kills))}"
+            print_lines([f"  killed processes: {len(one.kills)}, {last}: {uncounted}"])
+        for restart in one.kills if config.ERRKLEIN_DATABASE is None else ():
+            if restart or not data.is_used():
                 before = f"before {shown_time(restart)}" if restart else "and not started again"
-                uncounted = "what was only counted in its last second isn't in these numbers"
                 print_lines([f"  a bot was killed {before}: {uncounted}"])
         status |= bool(one.difference or one.missing)
     return status

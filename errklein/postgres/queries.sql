@@ -70,7 +70,7 @@ SELECT
         SELECT coalesce(json_agg(id), '[]')::text
         FROM (SELECT id FROM ledger WHERE NOT EXISTS (SELECT FROM deliveries d WHERE d.id = ledger.id) LIMIT 1000) AS missing
     ),
-    (SELECT coalesce(json_agg(again), '[]')::text FROM killed WHERE began < :until AND (again = 0.0 OR again >= :since))
+    (SELECT coalesce(json_agg(began), '[]')::text FROM killed WHERE began < :until AND (again = 0.0 OR again >= :since))
 FROM first, added
 UNION ALL
 SELECT

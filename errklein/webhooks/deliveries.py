@@ -205,7 +205,7 @@ class Balance(NamedTuple):
     accepted: int
     parts: Mapping[str, int]  # their numbers by what has become of them
     missing: Sequence[int]  # the ids, of all times, that must have a row and have none; at most 1,000
-    kills: Sequence[float]  # the times of starts after a process was killed; 0.0 if none was started since, or it runs
+    kills: Sequence[float]  # the starts after kills; 0.0 if none was since, or it runs. Of several processes, their own
 
     @property
     def difference(self) -> int:

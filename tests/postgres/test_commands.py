@@ -12,6 +12,7 @@ from errklein.config.databases import find_databases
 from errklein.database import DatabaseError
 from errklein.storage import rows_of
 from errklein.webhooks.deliveries import DeliveryState, Outcome, StoredDelivery, StoredRequest
+from errklein.webhooks.exported import shown_time
 from errklein.wiring import open_archive
 from tests.cli.test_data import DataCase
 from tests.journal.inline import INLINE, InlineReactor
@@ -143,6 +144,17 @@ class CommandsTests(DataCase):
             self.assertEqual(archive.paused(), ["Shop:order"])
             self.assertEqual(archive.depth().waiting, 1)
             self.assertEqual([one.operation for one in archive.actions()], ["webhook_pause", "delivery_replay"])
+
+    def test_killed_processes(self) -> None:
+        """Those that were killed are one line, with the time when the last one was started, not that of another process."""
+        from errklein.postgres._tables import connection_to
+
+        with connection_to(self.url) as connection:
+            for node, began, ended in ((7, 100, None), (8, 200, None), (9, 300, 400)):
+                connection.execute("INSERT INTO runs (node, began, ended) VALUES (%s, %s, %s)", [node, began, ended])
+        self.assertEqual(self.run_command("audit"), 0)
+        [line] = [line for line in self.out.getvalue().splitlines() if "killed" in line]
+        self.assertIn(f"killed processes: 2, of which the last one started at {shown_time(200)}: what was only", line)
 
     def test_processes_elsewhere(self) -> None:
         """Processes on other machines learn of changes by the database, and `replay` waits for what they do."""
