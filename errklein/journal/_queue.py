@@ -37,9 +37,8 @@ LONGEST_WAIT = 60.0
 """The seconds after which a due time is compared with the wall clock again, since that may be set. Also those between two
 attempts to use a journal with errors."""
 
-TOGETHER = (
-    0.02  # the least seconds between two times at which others are told of deliveries, or at which these look for them
-)
+TOGETHER = 0.02
+"""The least seconds between two times at which others are told of deliveries, or at which these look for them."""
 
 _NEVER = float("inf")
 
