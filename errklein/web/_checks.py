@@ -4,6 +4,7 @@ its outcome become in the journal, and the request that is made of a record agai
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -252,6 +253,7 @@ class Recording:
         self.now = now
         self.next_id: Callable[[], int] = (lambda: 0) if bot.journal is None else bot.journal.next_id
         self.paused: Collection[str] = () if bot.later is None else bot.later.paused  # the webhooks that are paused
+        self._unsure: deque[int] = deque(maxlen=10_000)  # claims that failed, though they may be stored
         self.overdue: set[int] = set()  # deliveries whose handler runs after 504, so that no replay begins meanwhile
         self.refused: dict[str, StoredDelivery] = {}  # the last refused request of each webhook, logged or not
         self._warnings = RateLimit(now)
@@ -295,11 +297,16 @@ class Recording:
         try:
             earlier = await self._journal.record(delivery, lease=_FOREVER, window=hook.declaration.window)
         except JournalError as error:
+            self._unsure.append(delivery.id)
             raise self.unavailable(error) from error
         if earlier is None:
             later = self._later
             return lambda ended: later.finish(delivery.id, ended.outcome())
         if earlier.status_of_repeated == 409:
+            if earlier.id in self._unsure:
+                self._unsure.remove(earlier.id)
+                # It never ran, so a further request may.
+                self._later.finish(earlier.id, Outcome(503, "the request could not be recorded"))
             raise Problem(409, "the same delivery is still being handled", retry_after(_RETRY_AFTER))
         return ImmediateResponse(earlier.status_of_repeated, (), b"")
 

@@ -28,7 +28,7 @@ from errklein.running.context import handled_network
 from errklein.verify import Received, Refused, Verification, addresses, github, slack, standard_webhooks
 from errklein.web import BotParts, ClientResponse, WebSettings
 from errklein.webhooks import Hook, HookDeclaration, webhook
-from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, StoredDelivery
+from errklein.webhooks.deliveries import DeliveryQuery, DeliveryState, Outcome, StoredDelivery
 from errklein.webhooks.option_values import Rate
 from errklein.webhooks.options import hook_options
 from tests.journal.inline import memory_journal
@@ -858,6 +858,19 @@ class DeduplicatedTests(IntakeCase):
         self.pass_time(2)
         self.assertEqual(self.post("/once", b"{}", signed(b"{}")).status, 200)
         self.assertEqual(len(self.plugin.got), 1)
+
+    def test_repeated_after_a_lost_answer(self) -> None:
+        """If a request was recorded, but the answer of the database was lost, its handler isn't called. A later request runs."""
+        record, lost = self.journal.record, [JournalError("the connection has ended")]
+
+        def record_once(*args: Any, **options: Any) -> Deferred[Any]:
+            recorded = record(*args, **options)
+            return fail(lost.pop()) if lost else recorded
+
+        self.patch(self.journal, "record", record_once)
+        statuses = [self.post("/once", b"{}", signed(b"{}")).status for _ in range(4)]
+        self.assertEqual((statuses, len(self.plugin.got)), ([503, 409, 200, 200], 1))
+        self.assertEqual(self.deliveries()[0].outcome, Outcome(503, "the request could not be recorded"))
 
 
 class ReloadTests(IntakeCase):
