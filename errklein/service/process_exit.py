@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -59,6 +60,7 @@ def _listens(number: int) -> bool:
 
 
 RESTARTED = "ERRKLEIN_RESTARTED"  # the variable of the environment of a process that has restarted itself
+_SAME_SIGNAL = 1.0  # the seconds for which a signal to stop may arrive again
 _CHECK_SECONDS = 30.0  # the seconds that the check before a restart may take
 
 
@@ -94,12 +96,13 @@ class ProcessExit:
         return requested
 
     def within(self, seconds: float, signal_number: int | None) -> None:
-        """Exit after at most that many seconds, as that signal would end the process. The next signal ends it at once.
+        """Exit after at most that many seconds, as that signal would end the process. A signal ends it at once if it comes
+        1 s later: a terminal, GNU timeout and supervisors send the first one to a process and to its group.
         The waiting thread uses neither the reactor nor a lock of the log, which may be blocked."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
         if not self._has_deadline:
             self._has_deadline = True
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, partial(self._signalled_again, monotonic() + _SAME_SIGNAL))
             timer = threading.Timer(seconds, self._exit_or_restart, [signal_number])
             timer.name, timer.daemon = "errklein exit", True
             timer.start()
@@ -114,6 +117,11 @@ class ProcessExit:
             threading.Event().wait(0.1)
             status = 128 + signal_number
         os._exit(status)
+
+    def _signalled_again(self, since: float, number: int, _: object) -> None:
+        if monotonic() >= since:
+            signal.signal(number, signal.SIG_DFL)
+            self.now(1, number)
 
     def remove_pid_file(self) -> None:
         with suppress(OSError, ValueError):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
+from unittest import mock
 
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.service import process_exit as module
+from errklein.service._supervision import SIGNALS
 from errklein.service.process_exit import ProcessExit, remove_stale_pid_file
 
 
@@ -40,6 +45,28 @@ class StalePidFileTests(SynchronousTestCase):
     def test_missing_file(self) -> None:
         """A missing file is no error."""
         remove_stale_pid_file(Path(self.mktemp()))
+
+
+class SecondSignalTests(SynchronousTestCase):
+    """Signals that reach a process while it stops."""
+
+    def test_same_signal(self) -> None:
+        """A signal that arrives once more within a second is the same one, and a later one ends the process at once."""
+        for number in SIGNALS:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        self.patch(threading, "Timer", mock.Mock())
+        process_exit = ProcessExit(MemoryReactorClock())
+        ended: list[tuple[int, int]] = []
+        self.patch(process_exit, "now", lambda *given: ended.append(given))
+        self.patch(module, "monotonic", lambda: self.now)
+        for begun, again, kind in ((5.0, 5.9, signal.SIGTERM), (5.0, 6.1, signal.SIGINT)):
+            self.now = begun
+            process_exit.within(10.0, signal.SIGTERM)
+            self.now = again
+            os.kill(os.getpid(), kind)
+            # The reactor has stopped, too.
+            process_exit.within(10.0, signal.SIGTERM)
+        self.assertEqual(ended, [(1, signal.SIGINT)])
 
 
 class Ended(Exception):
