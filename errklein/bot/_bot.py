@@ -32,7 +32,7 @@ from errklein.dispatch import Dispatcher, Networks, RoomOperations, process_temp
 from errklein.http_client import HTTPClients
 from errklein.journal import DeliveryQueue, RetryPolicy
 from errklein.journal.operations import WebhookOperations
-from errklein.listening import Listeners
+from errklein.listening import SOCKETS, Listeners
 from errklein.logs import RecentErrors
 from errklein.plugins import BotPlugin
 from errklein.plugins.botplugin import build_flows
@@ -399,7 +399,9 @@ class Bot:
             self.log.info("This process is drained: it stops in {seconds:g} s", seconds=DRAIN)
             self.draining = True
             self.web.begin_draining()
-            self.reactor.callLater(DRAIN, self.core_host.process.stop)
+            # A supervisor takes the status 0 for that of `!shutdown`.
+            again = partial(os.kill, os.getpid(), signal.SIGTERM)
+            self.reactor.callLater(DRAIN, again if SOCKETS in os.environ else self.core_host.process.stop)
 
     def plugins_changed(self) -> None:
         """Look at the webhooks after a change of plugins, except for the first one, at the start."""

@@ -6,15 +6,16 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from shutil import which
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready, ReactorNotRunning
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -25,6 +26,7 @@ from errklein.listening import SOCKETS, listen_problem, shared_address
 from errklein.logs import destinations
 from errklein.ports.nodes import CHAT, INTAKE, WORKER
 from errklein.running import cancel_timers
+from errklein.service._supervision import SIGNALS
 from errklein.service.bot_service import ServiceManager, is_terminal
 
 _BACKLOG = 1024  # the number of connections that wait while no process accepts them; the system has a limit of its own
@@ -46,6 +48,9 @@ class _Process(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         self.transport = None
+        if self.name == CHAT and reason.check(ProcessDone):
+            # As after `!shutdown`.
+            self.supervisor.stop()
         self.supervisor.ended(self, reason.getErrorMessage())
 
 
@@ -84,12 +89,14 @@ class Processes(Service):
         chat = _Process(self, CHAT, [*run, "--role", CHAT, "--node", node or _BETWEEN_NODES])
         self._processes = [chat, *(_Process(self, f"{WORKER} {number}", worker) for number in range(1, count + 1))]
         self._all_ended: Deferred[None] | None = None
+        self._is_stopping = False
 
     def startService(self) -> None:
         """Start the processes. Called by twistd."""
         Service.startService(self)
         self._manager.starting()
         self._on_terminal = is_terminal()
+        self._reactor.callWhenRunning(self._watch_signals)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hang_up))
         for process in self._processes:
             self._start(process)
@@ -99,7 +106,7 @@ class Processes(Service):
         """Stop the processes; fires when all have ended. Called by twistd."""
         Service.stopService(self)
         self._manager.stopping(restarts=False)
-        self._all_ended = Deferred()
+        self._is_stopping, self._all_ended = True, Deferred()
         cancel_timers(*(process.timer for process in self._processes))
         self._kill = self._reactor.callLater(self._grace + 2.0, self.signal, "KILL")
         self.signal("TERM")
@@ -109,11 +116,29 @@ class Processes(Service):
     def _hang_up(self) -> None:
         """Let all processes reopen log files and read certificates again. If their terminal has closed, stop them instead."""
         if self._on_terminal and not is_terminal():
-            with suppress(ReactorNotRunning):
-                self._reactor.stop()
+            self.stop()
             return
         destinations.reopen()
         self.signal("HUP")
+
+    def _watch_signals(self) -> None:
+        for number in SIGNALS:
+            if callable(handler := signal.getsignal(number)):
+                signal.signal(number, partial(self._signalled, handler))
+
+    def _signalled(self, stop: Callable[..., Any], *arguments: Any) -> None:
+        """Stop after the first signal. The processes get later ones, which end them at once."""
+        if self._is_stopping:
+            self._reactor.callFromThread(self.signal, "TERM")
+            return
+        self._is_stopping = True
+        stop(*arguments)
+
+    def stop(self) -> None:
+        """Stop the reactor, and with it all processes."""
+        self._is_stopping = True
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
 
     def signal(self, name: str) -> None:
         """Send a signal, such as "HUP", to all processes."""
@@ -133,7 +158,7 @@ class Processes(Service):
 
     def ended(self, process: _Process, why: str) -> None:
         """Start a process again that has ended, unless all are stopped."""
-        if self._all_ended is not None:
+        if self._is_stopping:
             self._end_when_empty()
             return
         lived = self._reactor.seconds() - process.begun

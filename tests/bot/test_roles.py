@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -17,6 +19,7 @@ from errklein.chat import Message
 from errklein.commands.operations import Actor
 from errklein.config import Config, ConfigError, SecretStore, load_config
 from errklein.console import ConsoleServer
+from errklein.listening import SOCKETS
 from errklein.ports.journal import JournalError
 from errklein.ports.outbox import OutboxStatus
 from errklein.running.context import OnlyInOwner
@@ -161,6 +164,16 @@ class OwnershipTests(SeveralTestCase):
         self.nodes[0].drain(2)
         self.reactor.advance(0.2)
         self.assertTrue(self.reactor.hasStopped)
+
+    def test_drained_below_a_supervisor(self) -> None:
+        """It ends by SIGTERM there, since the status of `!shutdown` would end the other processes, too."""
+        self.patch(os, "environ", {**os.environ, SOCKETS: "{}"})
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        received: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+        self.nodes[0].drain(2)
+        self.reactor.advance(10)
+        self.assertEqual((received, self.reactor.hasStopped), ([signal.SIGTERM], False))
 
     def test_status(self) -> None:
         """The status has the processes, and which one owns. One that isn't among them can't be drained."""

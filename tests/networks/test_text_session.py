@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Message
+from errklein.listening import SOCKETS
 from errklein.networks.text import TextBackend
 from errklein.ports.chat import BotOverview
 from tests import needs_network
@@ -48,6 +51,20 @@ class SessionTests(TerminalCase):
         self.assertEqual(self.events.bodies, ["!help "])
         type_("!pl\t\t")
         await screen.until("config info")
+
+    async def test_ctrl_c(self) -> None:
+        """Ctrl-C stops this process, or the supervisor of several, which would start it again."""
+        from twisted.internet import reactor
+
+        _, screen, type_ = self.open()
+        await screen.until("@gbin")
+        for variables, stopped in (({}, os.getpid()), ({SOCKETS: "{}"}, os.getppid())):
+            sent: Deferred[tuple[int, int]] = Deferred()
+            self.patch(os, "environ", {**os.environ, **variables})
+            self.patch(os, "kill", lambda *given, sent=sent: reactor.callFromThread(sent.callback, given))
+            type_("\x03")
+            await screen.until("Ctrl-C: the bot stops.")
+            self.assertEqual(await sent, (stopped, signal.SIGINT))
 
     async def test_pasted_commands(self) -> None:
         """Several pasted commands are several messages; a command's further lines belong to it."""

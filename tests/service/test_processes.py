@@ -17,7 +17,7 @@ from typing import Any
 from unittest import SkipTest, mock
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ProcessDone, ProcessTerminated, ReactorNotRunning
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
@@ -27,6 +27,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from errklein.config import ConfigError
 from errklein.listening import SOCKETS, Listeners
 from errklein.logs import destinations
+from errklein.service._supervision import SIGNALS
 from errklein.service.processes import Processes, open_sockets
 from tests import needs_network
 from tests.processes import ERRKLEIN, Program, write_config, write_plugin
@@ -62,6 +63,7 @@ class Starter(Clock):
         super().__init__()
         self.started: list[Process] = []
         self.refusal: OSError | None = None  # the reason why no process can be started
+        self.has_stopped = False
         self.ends_at_once = False  # whether a process has ended before Twisted returns it
 
     def spawnProcess(self, protocol: Any, program: str, command: Sequence[str], env: Any, childFDs: Any) -> Process:
@@ -75,6 +77,16 @@ class Starter(Clock):
             process.end()
         return process
 
+    def callWhenRunning(self, function: Any) -> None:
+        """Call it at once."""
+        function()
+
+    def stop(self) -> None:
+        """Stop once."""
+        if self.has_stopped:
+            raise ReactorNotRunning
+        self.has_stopped = True
+
     def callFromThread(self, function: Any, *arguments: Any) -> None:
         """Call it at once."""
         function(*arguments)
@@ -86,7 +98,11 @@ class ProcessesTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Start it."""
         needs_network()
-        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        self.stops: list[int] = []
+        for number in (signal.SIGHUP, *SIGNALS):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        for number in SIGNALS:
+            signal.signal(number, lambda number, _: self.stops.append(number))
         self.reactor = Starter()
         environment = {"PATH": "/bin", "NOTIFY_SOCKET": "/nowhere"}
         arguments = ["--config", "c.py"]
@@ -153,6 +169,29 @@ class ProcessesTests(SynchronousTestCase):
         self.reactor.started[-1].end()
         self.reactor.advance(0.5)
         self.assertEqual(len(self.reactor.started), number + 2)
+
+    def test_shutdown(self) -> None:
+        """When the process for the chat ends as after `!shutdown`, all end. A crash of it doesn't stop the others."""
+        for status, stops in ((1, False), (0, True)):
+            process = next(one for one in reversed(self.reactor.started) if one.command == self.chat.command)
+            process.end(status)
+            self.assertEqual(self.reactor.has_stopped, stops)
+            number = len(self.reactor.started)
+            self.reactor.advance(10.0)
+            self.assertEqual(len(self.reactor.started) > number, not stops)
+        stopped = self.stop()
+        self.assertEqual([one.signals for one in self.workers], [["TERM"], ["TERM"]])
+        for worker in self.workers:
+            worker.end()
+        self.successResultOf(stopped)
+
+    def test_second_signal(self) -> None:
+        """The first signal stops the supervisor; another one reaches the processes, which decide whether it is the same."""
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.assertEqual((self.stops, self.chat.signals), ([signal.SIGTERM], []))
+        self.stop()
+        os.kill(os.getpid(), signal.SIGINT)
+        self.assertEqual((self.stops, self.chat.signals), ([signal.SIGTERM], ["TERM", "TERM"]))
 
     def test_no_memory(self) -> None:
         """A process that the system can't start is tried again, later and later, and the log has the remedy."""

@@ -34,6 +34,7 @@ from prompt_toolkit.utils import get_cwidth
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from errklein.listening import SOCKETS
 from errklein.networks.text import HISTORY, Console, TextBackend
 from errklein.text import sanitize
 
@@ -118,7 +119,7 @@ class TerminalConsole(Console):
         def interrupt(event: KeyPressEvent) -> None:
             self._pending.append(("Ctrl-C: the bot stops.", None))
             self._flush()
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getppid() if SOCKETS in os.environ else os.getpid(), signal.SIGINT)
 
         output = Vt100_Output.from_pty(self._target, term=os.environ.get("TERM"))
         # Off, since the terminal's response to a cursor position request would become input if the prompt had ended.
