@@ -86,10 +86,10 @@ class HookDeclaration:
 
     @property
     def summary(self) -> str:
-        """The verification, and the response and the rate unless they are the default, for operators."""
+        """The verification, and the response, where it runs and the rate unless they are the default, for operators."""
         parts = [f"verified by {self.verify.scheme}" if self.verify is not None else "not verified"]
         parts = ["all requests get 503"] if self.verify is not None and self.verify.unusable else parts
-        parts += ['ack="now"'] if self.ack == "now" else []
+        parts += ['ack="now"' + ", anywhere=True" * self.anywhere] if self.ack == "now" else []
         parts += [f"at most {self.rate}"] if self.rate is not None else []
         return ", ".join(parts)
 

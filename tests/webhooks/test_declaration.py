@@ -45,6 +45,12 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual((hook.verify, hook.ack, hook.rate), (WITH_IDS, "now", Rate(10, 60)))
         self.assertEqual((hook.dedupe, hook.window, hook.attempts, hook.ordered), ("id", 172800.0, 5, True))
 
+    def test_summary(self) -> None:
+        """Operators see where the deliveries run, and what else isn't the default."""
+        self.assertEqual(declared().summary, "not verified")
+        everywhere = declared(ack="now", anywhere=True, rate="10/min")
+        self.assertEqual(everywhere.summary, f'not verified, ack="now", anywhere=True, at most {everywhere.rate}')
+
     def test_windows(self) -> None:
         """Ids are remembered for three days, and content for five minutes, unless the author says otherwise."""
         self.assertEqual(declared(verify=WITH_IDS, dedupe="id").window, 259200.0)
