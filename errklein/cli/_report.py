@@ -77,7 +77,7 @@ def _versions() -> Iterator[str]:
     needed = ["Twisted", "klein"]
     with suppress(PackageNotFoundError):
         needed = [re.split(r"[^\w.-]", one)[0] for one in requires("errklein") or () if "extra ==" not in one]
-    for name in sorted(needed, key=str.lower):
+    for name in sorted([*needed, "psycopg"], key=str.lower):
         with suppress(PackageNotFoundError):
             yield f"{name} {version(name)}"
 

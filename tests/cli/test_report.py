@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -80,7 +81,7 @@ class SectionsTests(ReportCase):
         lines = self.section("Versions")
         self.assertEqual(lines[0], f"errklein {__version__}")
         self.assertIn(f"Python {sys.version.split()[0]}, SQLite ", lines[1])
-        for name in ("Twisted", "klein"):
+        for name in ("Twisted", "klein", *(["psycopg"] if find_spec("psycopg") else [])):
             self.assertTrue([line for line in lines if line.lower().startswith(f"{name.lower()} ")], lines)
 
     def test_settings(self) -> None:
