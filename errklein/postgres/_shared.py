@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import Any
 
 from errklein.database import Access
 from errklein.ports.journal import Journal
 from errklein.ports.nodes import Nodes
-from errklein.ports.values import ANY_VERSION
 from errklein.postgres._database import LOCK_TIMEOUT, PostgresDatabase, name_of
 from errklein.postgres._journal import PostgresArchive, PostgresJournal
 from errklein.postgres._membership import Membership
 from errklein.postgres._nodes import PostgresNodes
 from errklein.postgres._tables import check_tables, connection_to, lock_nodes
 from errklein.storage import AdaptedStorage, SQLiteStorage, SQLiteStore
-
-T = TypeVar("T")
 
 _VALUE_LOCK_TIMEOUT = 3.0
 """The seconds for which a value waits for another transaction. A coroutine may wait for a value on the reactor, and an owner
@@ -30,22 +27,16 @@ class PostgresStorage(SQLiteStorage):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._known: dict[str, Sequence[Any]] = {}
+        self.known: dict[str, Sequence[Any]] = {}
 
     def forget(self, key: str | None = None) -> None:
         """Read one of the bot's own values again, or all since another process may have changed them."""
         # A read that is going on keeps its result in the earlier dict.
-        self._known = {one: rows for one, rows in self._known.items() if key not in (None, one)}
+        self.known = {one: rows for one, rows in self.known.items() if key not in (None, one)}
 
     def open(self, namespace: str) -> SQLiteStore:
         store = super().open(namespace)
         return _OwnStore(self, store) if namespace in AdaptedStorage.REMEMBERED else store
-
-    def rows_of(self, key: str, read: Callable[[str], Sequence[Any]]) -> Sequence[Any]:
-        known = self._known
-        if (rows := known.get(key)) is None:
-            rows = known[key] = read(key)
-        return rows
 
 
 class _OwnStore(SQLiteStore):
@@ -54,21 +45,14 @@ class _OwnStore(SQLiteStore):
         self._storage = storage
 
     def _rows(self, key: str) -> Sequence[Any]:
-        return self._storage.rows_of(key, super()._rows)
+        known = self._storage.known
+        if (rows := known.get(key)) is None:
+            rows = known[key] = super()._rows(key)
+        return rows
 
-    def set(self, key: str, value: Any) -> None:
-        self.prepare(key, value)()
-
-    def prepare(self, key: str, value: Any, version: Any = ANY_VERSION) -> Callable[[], bool]:
-        change = super().prepare(key, value, version)
-        return lambda: self._forgetting(key, change)
-
-    def remove(self, key: str) -> None:
-        self._forgetting(key, lambda: super(_OwnStore, self).remove(key))
-
-    def _forgetting(self, key: str, change: Callable[[], T]) -> T:
+    def _write(self, key: str, change: str, values: Sequence[Any]) -> bool:
         try:
-            return change()
+            return super()._write(key, change, values)
         finally:
             # It isn't known whether a change took effect that has failed.
             self._storage.forget(key)

@@ -375,19 +375,22 @@ class SQLiteStore:
         return self._open().read(query, self._row(key))
 
     def set(self, key: str, value: Any) -> None:
-        self._open().write(_SET, (*self._row(key), pickled(self._namespace, key, value), None))
+        self.prepare(key, value)()
 
     def prepare(self, key: str, value: Any, version: Any = ANY_VERSION) -> Callable[[], bool]:
         row, data = self._row(key), pickled(self._namespace, key, value)
         if version is ANY_VERSION:
-            return lambda: bool(self._open().write(_SET, (*row, data, None)))
+            return lambda: self._write(key, _SET, (*row, data, None))
         if version is None:
-            return lambda: bool(self._open().write(_SET_FIRST, (*row, data)))
-        return lambda: bool(self._open().write(_REPLACE, (data, *row, *version)))
+            return lambda: self._write(key, _SET_FIRST, (*row, data))
+        return lambda: self._write(key, _REPLACE, (data, *row, *version))
 
     def remove(self, key: str) -> None:
-        if not self._open().write("DELETE FROM stored WHERE namespace = ? AND key = ?", self._row(key)):
+        if not self._write(key, "DELETE FROM stored WHERE namespace = ? AND key = ?", self._row(key)):
             raise KeyError(key)
+
+    def _write(self, key: str, change: str, values: Sequence[Any]) -> bool:
+        return bool(self._open().write(change, values))
 
     def keys(self) -> list[str]:
         rows = self._open().read("SELECT key FROM stored WHERE namespace = ?", (_encoded(self._namespace),))
