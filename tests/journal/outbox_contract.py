@@ -11,7 +11,9 @@ from twisted.internet.defer import Deferred
 from errklein.chat.handles import Handle, MessageRef
 from errklein.chat.operations import Kind, Wanted
 from errklein.chat.outgoing import MessageRecord, MessageState, OutgoingMessage, waiting_record
+from errklein.database import Run
 from errklein.ports.outbox import OutboxStore
+from tests.journal.inline import INLINE, InlineReactor, WaitingThreads
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as _TestCase
@@ -316,3 +318,49 @@ class OutboxStoreContract(_TestCase):
             ids = [number for some in pool.map(work, range(4)) for number in some]
         self.assertEqual([message.id for message in self.lease_again()], sorted(ids))
         self.assertEqual(len(set(ids)), 200)
+
+
+class JournalOutboxContract(OutboxStoreContract):
+    """The contract for the store of a journal, which `open_journal` opens with `reactor` and `runs`, each time as the next process."""
+
+    journal: Any
+
+    def open_journal(self) -> Any:
+        """Return the journal."""
+        raise NotImplementedError
+
+    def make_store(self) -> OutboxStore:
+        """Return the store of a new journal."""
+        self.addCleanup(lambda: self.result_of(self.journal.close()))
+        return self.open()
+
+    def open(self) -> OutboxStore:
+        """Open the journal."""
+        self.reactor = InlineReactor()
+        self.journal = self.open_journal()
+        store: OutboxStore = self.journal.outbox
+        return store
+
+    def runs(self) -> tuple[Run, Run]:
+        """Return the functions that run writes and reads."""
+        return INLINE
+
+    def restart(self) -> OutboxStore:
+        """Close the journal, and open it again."""
+        self.result_of(self.journal.close())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        return self.open()
+
+
+class SharedCommits(JournalOutboxContract):
+    """The contract for writes that share transactions."""
+
+    def runs(self) -> tuple[Run, Run]:
+        """Return functions of which writes wait."""
+        self.threads = WaitingThreads()
+        return self.threads.runs
+
+    def settle(self) -> None:
+        """Let everything be written."""
+        self.reactor.advance(1)
+        self.threads.turn()

@@ -6,49 +6,25 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.database import Run
 from errklein.journal import SQLiteJournal
 from errklein.ports.outbox import OutboxStore
-from tests.journal.inline import INLINE, InlineReactor, WaitingThreads, memory_journal, restarted
-from tests.journal.outbox_contract import OutboxStoreContract
+from tests.journal.inline import memory_journal, restarted
+from tests.journal.outbox_contract import JournalOutboxContract, OutboxStoreContract, SharedCommits
 
 
-class SQLiteOutboxStoreTests(OutboxStoreContract, SynchronousTestCase):
+class SQLiteOutboxStoreTests(JournalOutboxContract, SynchronousTestCase):
     def make_store(self) -> OutboxStore:
         """Return the store of a journal with a new file."""
         self.path = Path(self.mktemp())
-        self.addCleanup(lambda: self.result_of(self.journal.close()))
-        return self.open()
+        return super().make_store()
 
-    def open(self) -> OutboxStore:
-        """Open the journal."""
-        self.reactor = InlineReactor()
-        self.journal = SQLiteJournal(self.path, self.reactor, lambda: 1000.0, runs=self.runs())
-        return self.journal.outbox
-
-    def runs(self) -> tuple[Run, Run]:
-        """Return the functions that run writes and reads."""
-        return INLINE
-
-    def restart(self) -> OutboxStore:
-        """Close the journal, and open it again."""
-        self.result_of(self.journal.close())
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
-        return self.open()
+    def open_journal(self) -> SQLiteJournal:
+        """Return the journal of the file."""
+        return SQLiteJournal(self.path, self.reactor, lambda: 1000.0, runs=self.runs())
 
 
-class SharedCommitsTests(SQLiteOutboxStoreTests):
+class SharedCommitsTests(SharedCommits, SQLiteOutboxStoreTests):
     """The file, with writes that share transactions."""
-
-    def runs(self) -> tuple[Run, Run]:
-        """Return functions of which writes wait."""
-        self.threads = WaitingThreads()
-        return self.threads.runs
-
-    def settle(self) -> None:
-        """Let everything be written."""
-        self.reactor.advance(1)
-        self.threads.turn()
 
 
 class MemoryOutboxStoreTests(OutboxStoreContract, SynchronousTestCase):

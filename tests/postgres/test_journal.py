@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.database import Run
 from errklein.ports.journal import Journal
 from errklein.ports.outbox import OutboxStore
 from tests.journal.contract import JournalContract
-from tests.journal.inline import INLINE, InlineReactor, WaitingThreads
-from tests.journal.outbox_contract import OutboxStoreContract
+from tests.journal.inline import InlineReactor, WaitingThreads
+from tests.journal.outbox_contract import JournalOutboxContract, SharedCommits
 from tests.postgres.journals import new_journal, new_tables
 
 
@@ -40,39 +39,16 @@ class TogetherTests(JournalContract, SynchronousTestCase):
         self.threads.turn()
 
 
-class OutboxTests(OutboxStoreContract, SynchronousTestCase):
+class OutboxTests(JournalOutboxContract, SynchronousTestCase):
     def make_store(self) -> OutboxStore:
         """Return the store of a journal in a new database."""
         self.url = new_tables(self)
-        self.addCleanup(lambda: self.result_of(self.journal.close()))
-        return self.open()
+        return super().make_store()
 
-    def open(self) -> OutboxStore:
-        """Open the journal."""
-        self.reactor = InlineReactor()
-        self.journal = new_journal(self.url, lambda: 1000.0, self.reactor, self.runs())
-        return self.journal.outbox
-
-    def runs(self) -> tuple[Run, Run]:
-        """Return the functions that run writes and reads."""
-        return INLINE
-
-    def restart(self) -> OutboxStore:
-        """Close the journal, and open it as the next process."""
-        self.result_of(self.journal.close())
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
-        return self.open()
+    def open_journal(self) -> Journal:
+        """Return the journal of the next process."""
+        return new_journal(self.url, lambda: 1000.0, self.reactor, self.runs())
 
 
-class SharedCommitsTests(OutboxTests):
+class SharedCommitsTests(SharedCommits, OutboxTests):
     """Writes share transactions."""
-
-    def runs(self) -> tuple[Run, Run]:
-        """Return functions of which writes wait."""
-        self.threads = WaitingThreads()
-        return self.threads.runs
-
-    def settle(self) -> None:
-        """Let everything be written."""
-        self.reactor.advance(1)
-        self.threads.turn()
