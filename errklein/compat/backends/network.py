@@ -23,7 +23,6 @@ from twisted.python.failure import Failure
 
 from errklein.bot import Bot, Sending
 from errklein.chat import Card, Identifier, Message, Room, Stream
-from errklein.chat.features import BARE, Features
 from errklein.chat.operations import NOTHING_ELSE, Kind, Operation, Post, Wanted
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.compat.backends import _messages
@@ -66,11 +65,14 @@ GROUPS = ("errbot.backend_plugins", "errklein.backends")  # the entry point grou
 
 class ThreadedNetwork(NetworkBase):
     """A network that runs a third-party backend in threads. `make` creates the `ErrBot` from the network's
-    configuration; its exceptions are raised. `legacy` is the created object, which plugins reach through the bot."""
+    configuration; its exceptions are raised. `legacy` is the created object, which plugins reach through the bot.
+    Implements `outbox.Transport`, too, by calls of the backend's methods in a thread. After an error of the connection, a
+    call is repeated: backends that send by HTTP don't report a lost network. Other errors reject the message."""
 
     log = Logger()
 
     joins_configured_rooms = False
+    serial = False
 
     # Seconds from the end of sending until `disconnect` calls the backend's `shutdown`, if its code still runs, and until it
     # abandons the code, since a thread can't be killed; at least HURRY and twice that, if the grace period ends earlier.
@@ -89,10 +91,12 @@ class ThreadedNetwork(NetworkBase):
             self._thread.end()
             raise
         self.legacy._attach_network(self)
-        self._sender = SendingThread(reactor, self)
+        self._errors = 0  # those of the connection, one after another
+        self._retry: IDelayedCall | None = None
+        self._pool = WorkerPool(reactor, f"{self.network} sending", 1)
         limits = replace(outbox_limits(config, self.message_size_limit), attempts=ATTEMPTS, isolates=False)
         self._longest = limits.length
-        self.outbox: Outbox[Part] = Outbox(reactor, self.network, self._sender, limits, dropped=self.dropped)
+        self.outbox: Outbox[Part] = Outbox(reactor, self.network, self, limits, dropped=self.dropped)
         self._is_connected = False
         self._awake = threading.Event()
         self._next_attempt = 0.0
@@ -297,10 +301,6 @@ class ThreadedNetwork(NetworkBase):
             except Exception:
                 self.log.failure("{network}: shutdown() failed", network=self.network)
 
-    def try_again(self) -> None:
-        if self._is_connected:
-            self.outbox.resume()
-
     @property
     def _there(self) -> Bot:
         if self.bot is None:
@@ -348,7 +348,7 @@ class ThreadedNetwork(NetworkBase):
         if self._serving:
             # What is being sent when the grace period ends would be sent again after the next start.
             with suppress(TimedOut):
-                await result_within(self._reactor, max(seconds, self.HURRY), self._sender.when_idle())
+                await result_within(self._reactor, max(seconds, self.HURRY), self._sending_done())
         self.leaving = True
         self._awake.set()
         if self._serving:
@@ -366,7 +366,8 @@ class ThreadedNetwork(NetworkBase):
             cancel_timers(timer)
         else:
             self._thread.end()
-        self._sender.stop()
+        cancel_timers(self._retry)
+        self._pool.stop()
         if self.legacy.is_open_storage():
             self.legacy.close_storage()
 
@@ -384,58 +385,31 @@ class ThreadedNetwork(NetworkBase):
         text = f"{method}: {reaction}"
         return self.outbox.put([partial(function, message, reaction)], recipient=str(message.to), text=text)
 
-
-class SendingThread:
-    """Implements `networks.outbox.Transport` by calls of the backend's methods in a thread. After an error of the connection, a
-    call is repeated: backends that send by HTTP don't report a lost network. Other errors reject the message."""
-
-    log = Logger()
-
-    window = 1
-    serial = False
-
-    def __init__(self, reactor: Any, network: ThreadedNetwork) -> None:
-        self._reactor = reactor
-        self._network = network
-        self._errors = 0
-        self._retry: IDelayedCall | None = None
-        self._pool = WorkerPool(reactor, f"{network.network} sending", 1)
-
-    def when_idle(self) -> Deferred[object]:
-        """Return a Deferred that fires when the thread has done what was passed to it."""
-        return self._pool.run(lambda: lambda: None).addErrback(lambda _: None)
-
-    def stop(self) -> None:
-        cancel_timers(self._retry)
-        self._pool.stop()
-
-    def estimate(self, body: str) -> int:
-        return self._network.estimate(body)
-
-    def features(self, recipient: str) -> Features:
-        """Return BARE: errbot's backends send texts."""
-        return BARE
+    # outbox.Transport
 
     def parts(self, operation: Operation, message: OutgoingMessage, original: Message | None) -> Sequence[Part]:
         """Return calls that send the parts of a message. Of a stored one, the recipient is looked up in the thread."""
         # In the process that has accepted a message, its identifiers and extras stay the same objects.
         whole: Callable[[], Message] = cache(partial(self._restored, message)) if original is None else lambda: original
         if _messages.is_card(message):
-            return [lambda: self._network.legacy.send_card(whole())]
+            return [lambda: self.legacy.send_card(whole())]
         assert isinstance(operation, Post)
-        texts = split_message(operation.text, self._network.message_size_limit)
+        texts = split_message(operation.text, self.message_size_limit)
         return [partial(self._send_part, whole, text) for text in texts]
 
-    def take_turn(self, recipient: str) -> float:
-        return 0.0
-
     def transmit(self, parts: Sequence[Part], keys: Sequence[str]) -> Sequence[Deferred[Any]]:
-        return [self._pool.run(partial(partial, _send, part)).addCallbacks(self._sent, self._failed) for part in parts]
+        return [
+            self._pool.run(partial(partial, _send, part)).addCallbacks(self._sent, self._not_sent) for part in parts
+        ]
+
+    def _sending_done(self) -> Deferred[object]:
+        """Return a Deferred that fires when the thread has done what was passed to it."""
+        return self._pool.run(lambda: lambda: None).addErrback(lambda _: None)
 
     def _sent(self, _: object) -> None:
         self._errors = 0
 
-    def _failed(self, failure: Failure) -> Failure:
+    def _not_sent(self, failure: Failure) -> Failure:
         error = failure.value
         # requests raises an OSError for the status of an HTTP response, too, and it has the response.
         if not isinstance(error, OSError) or getattr(error, "response", None) is not None:
@@ -444,22 +418,25 @@ class SendingThread:
         self._errors += 1
         text = "{network}: a message could not be sent ({reason}); next try in {delay:.0f} s"
         reason = f"{type(error).__name__}: {error}"
-        self.log.warn(text, network=self._network.network, reason=reason, delay=delay)
-        self._retry = self._reactor.callLater(delay, self._network.try_again)
+        self.log.warn(text, network=self.network, reason=reason, delay=delay)
+        self._retry = self._reactor.callLater(delay, self._try_again)
         return Failure(NotConfirmed(str(error)))
 
+    def _try_again(self) -> None:
+        if self._is_connected:
+            self.outbox.resume()
+
     def _restored(self, message: OutgoingMessage) -> Message:
-        network = self._network
         try:
-            return _messages.restored(message, network.build_identifier, network.bot_identifier)
+            return _messages.restored(message, self.build_identifier, self.bot_identifier)
         except OSError:
             raise
         except Exception:
-            on_reactor_soon(self._reactor, network.dropped, 1, "its recipient isn't known any more")
+            on_reactor_soon(self._reactor, self.dropped, 1, "its recipient isn't known any more")
             raise
 
     def _send_part(self, whole: Callable[[], Message], text: str) -> None:
-        self._network.legacy.send_message(part_of(whole(), text))
+        self.legacy.send_message(part_of(whole(), text))
 
 
 def _send(part: Part) -> None:
