@@ -27,7 +27,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.logger import FileLogObserver, LogEvent, formatEvent, globalLogPublisher
 
-from errklein.chat import Identifier, Presence
+from errklein.chat import Presence
 from errklein.config import Config, ConfigError, load_config
 from errklein.logs import FROM_STDLIB, FROM_TWISTED, Bridge, FormattedByLogging, LevelFilter, format_line, level_number
 from errklein.networks.test import TestBackend
@@ -84,7 +84,8 @@ REPLY_TIMEOUT: float = _Default(5)  # the timeout of calls that don't specify on
 
 
 class BotUnderTest(ErrbotBot):
-    """A bot on one network in memory. As on errbot, it has the attributes of its network, such as `push_message`."""
+    """A bot on one network in memory. As on errbot, it has the attributes of its network, such as `push_message`,
+    and `sender`, the sender of pushed messages, which tests may assign."""
 
     md = SimpleNamespace(convert=to_plain)  # converts Markdown to the text that tests read
     other_threads: Collection[threading.Thread] = ()  # those that don't belong to the bot
@@ -95,15 +96,6 @@ class BotUnderTest(ErrbotBot):
         backend = next(iter(self.backends.values()))
         assert isinstance(backend, TestBackend)
         return backend
-
-    @property
-    def sender(self) -> Identifier:
-        """The sender of pushed messages, which tests may assign."""
-        return self.test_backend.sender
-
-    @sender.setter
-    def sender(self, sender: Identifier) -> None:
-        self.test_backend.sender = sender
 
     def pop_message(self, timeout: float = REPLY_TIMEOUT, block: bool = True) -> str | bytes:
         """Return the bot's next message, after the callbacks for earlier ones; see `BlockingTestBot.pop_message`."""
