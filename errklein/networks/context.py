@@ -7,6 +7,7 @@ import inspect
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -133,11 +134,8 @@ class DurableState:
             return maybeDeferred(in_memory)
 
         def run() -> T:
-            store = storage.open(self._namespace)
-            try:
+            with closing(storage.open(self._namespace)) as store:
                 return work(store)
-            finally:
-                store.close()
 
         return storage.in_background(run)
 

@@ -75,6 +75,7 @@ class IRCBackend(ConnectedNetwork):
     CONFIRM_TIMEOUT = 2.0  # seconds that the server has at the end of the grace period to confirm lines
     is_encrypted: bool = read_only("settings.is_encrypted", "Whether nobody can read lines on their way to the server.")
     bot_identifier: IRCPerson | None = read_only("membership.bot_identifier", "None before the server's first welcome.")
+    joined_rooms: Sequence[Room] = read_only("membership.joined_rooms", "The rooms that the bot is in.")
     name_rules = read_only("membership.name_rules", "RFC1459 until the server announces a case mapping.")
     unavailable: Any = read_only("membership.joins.reason", "See `outbox.Unavailable`.")
 
@@ -249,9 +250,6 @@ class IRCBackend(ConnectedNetwork):
             await self.protocol.room_replies.expect(command, str(room), *names)
 
         return Deferred.fromCoroutine(answer())
-
-    def rooms(self) -> Sequence[Room]:
-        return self.membership.joined_rooms
 
     def query_room(self, name: str) -> IRCRoom:
         return self.membership.room(name)

@@ -118,6 +118,7 @@ class IRCPerson(_FoldsNames, Person):
     person: str = read_only("_nick", "The nick.")
     nick: str = read_only("_nick", "The nick.")
     _name: str = read_only("_nick", "The nick.")
+    fullname: str | None = None  # servers send full names only in replies to WHO and WHOIS
 
     def __init__(
         self,
@@ -147,11 +148,6 @@ class IRCPerson(_FoldsNames, Person):
     def aclattr(self) -> str:
         """The text for access rules: `nick!user@host`, or another format by IRC_ACL_PATTERN. Unknown parts are empty."""
         return self._acl_pattern.format(nick=self._nick, user=self.user, host=self.host)
-
-    @property
-    def fullname(self) -> str | None:
-        """None, since servers send full names only in replies to WHO and WHOIS."""
-        return None
 
     def __str__(self) -> str:
         return f"{self._nick}!{self.user}@{self.host}" if self.user else self._nick
