@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from errklein.bot._notices import NoticeBoard
-from errklein.testing._reactor import TestReactor
+from errklein.testing._surroundings import TestReactor
 
 
 class KeptNotices(NoticeBoard):

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from errklein.testing._bot import ADMIN, LeftOver, Sent, TestBot
     from errklein.testing._case import PluginTestCase
     from errklein.testing._client import WebhookClient
-    from errklein.testing._http import OutgoingRequest, StubHTTP, UnexpectedRequest
-    from errklein.testing._reactor import TestReactor
+    from errklein.testing._surroundings import OutgoingRequest, StubHTTP, TestReactor, UnexpectedRequest
 
 __all__ = [
     "ADMIN",
@@ -33,8 +32,7 @@ _NAMES = {
     # `trial -j` looks up FailedAssertion by its name in the report of a failure.
     "_case": ("FailedAssertion", "PluginTestCase"),
     "_client": ("WebhookClient",),
-    "_http": ("OutgoingRequest", "StubHTTP", "UnexpectedRequest"),
-    "_reactor": ("TestReactor",),
+    "_surroundings": ("OutgoingRequest", "StubHTTP", "TestReactor", "UnexpectedRequest"),
 }
 
 

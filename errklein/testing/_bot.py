@@ -38,8 +38,7 @@ from errklein.ports.chat import Backend
 from errklein.running import loop_of, register_reactor_thread
 from errklein.running.threads import unwrapped
 from errklein.testing._client import UNSET, Requests, WebhookClient
-from errklein.testing._http import StubHTTP
-from errklein.testing._reactor import InlinePool, TestLoop, TestReactor, environment, share_packages
+from errklein.testing._surroundings import InlinePool, StubHTTP, TestLoop, TestReactor, environment, share_packages
 from errklein.text.errors import one_line
 from errklein.text.suggestions import most_similar
 from errklein.web import ClientResponse

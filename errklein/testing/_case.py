@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.plugins import BotPlugin
 from errklein.testing._bot import TestBot, is_own
 from errklein.testing._client import UNSET, Requests
-from errklein.testing._http import StubHTTP, UnexpectedRequest
+from errklein.testing._surroundings import StubHTTP, UnexpectedRequest
 from errklein.web import ClientResponse
 
 

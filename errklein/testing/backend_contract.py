@@ -27,8 +27,7 @@ from errklein.networks.context import NetworkContext
 from errklein.ports.chat import Backend, BackendEvents, BotOverview, KnowsHolders
 from errklein.ports.outbox import OutboxClosed, SentLater
 from errklein.running import register_reactor_thread
-from errklein.testing._http import StubHTTP
-from errklein.testing._reactor import TestReactor
+from errklein.testing._surroundings import StubHTTP, TestReactor
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as _TestCase

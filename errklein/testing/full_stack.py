@@ -35,7 +35,6 @@ from errklein.plugins.imports import share_with_tests, unload
 from errklein.plugins.plug_file import PACKAGE, PlugFile, slug
 from errklein.running import loop_of
 from errklein.running.reactors import reactor_thread
-from errklein.testing._http import StubHTTP
 from errklein.text import to_plain
 from errklein.wiring import wire
 
@@ -46,7 +45,7 @@ from errklein.compat.bot import ErrbotBot  # noqa: E402
 from errklein.compat.flask_app import reset_app  # noqa: E402
 from errklein.plugins.imports import CORE_PLUGINS  # noqa: E402
 from errklein.testing._client import UNSET, Requests, WebhookClient  # noqa: E402
-from errklein.testing._reactor import environment, share_packages  # noqa: E402
+from errklein.testing._surroundings import StubHTTP, environment, share_packages  # noqa: E402
 from errklein.web import ClientResponse  # noqa: E402
 
 _LONGEST_START = 60.0

@@ -17,7 +17,7 @@ from errklein.ports.nodes import ROLES, Node
 from errklein.storage import MemoryStorage
 from errklein.testing import TestBot
 from errklein.testing._bot import LeftOver
-from errklein.testing._reactor import TestReactor
+from errklein.testing._surroundings import TestReactor
 from errklein.wiring import make_journal
 
 

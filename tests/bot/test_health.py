@@ -18,7 +18,7 @@ from errklein.journal import INLINE, SQLiteJournal
 from errklein.listening import Listeners
 from errklein.ports.journal import JournalError
 from errklein.storage import MemoryStorage, StorageError
-from errklein.testing._reactor import TestReactor
+from errklein.testing._surroundings import TestReactor
 from errklein.webhooks.deliveries import QueueDepth
 from tests.journal.inline import InlineReactor
 from tests.notices import KeptNotices

@@ -19,7 +19,7 @@ from errklein.bot import _notices
 from errklein.bot._notices import FALLBACK_INTERVAL, MOST_WAITING, PATIENCE, Notice, NoticeFallback
 from errklein.config import MailFallback
 from errklein.testing import ADMIN, PluginTestCase
-from errklein.testing._reactor import TestReactor
+from errklein.testing._surroundings import TestReactor
 from tests import needs_network
 from tests.networks.irc.whole_bot import WholeBotCase
 

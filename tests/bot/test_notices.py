@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.bot._notices import MOST, Notice, NoticeBoard
 from errklein.testing import ADMIN, PluginTestCase
-from errklein.testing._reactor import TestReactor
+from errklein.testing._surroundings import TestReactor
 from errklein.text import plain
 from errklein.text.masking import SHOWN_TEXT
 

@@ -27,7 +27,7 @@ from errklein.status import StatusServer
 from errklein.storage import StorageError
 from errklein.testing import PluginTestCase, TestBot
 from errklein.testing._bot import ADMIN
-from errklein.testing._reactor import InlinePool
+from errklein.testing._surroundings import InlinePool
 from tests.bot.several import SeveralTestCase
 
 CALLS: list[str] = []

@@ -14,7 +14,7 @@ from errklein import BotPlugin
 from errklein.bot._sending import restore_outboxes
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.ports.outbox import OutboxStatus, OutboxStore
-from errklein.testing._reactor import TestReactor
+from errklein.testing._surroundings import TestReactor
 from errklein.text.masking import MASK, masker
 from tests.doubles import NetworksCase
 from tests.journal.inline import memory_journal, restarted

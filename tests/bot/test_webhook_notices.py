@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.bot._notices import WebhookNotices
 from errklein.plugins.plugin import UnknownPlugin
-from errklein.testing._reactor import TestReactor
+from errklein.testing._surroundings import TestReactor
 from errklein.verify import Verification, github, url_token
 from errklein.webhooks import Hook, HookDeclaration
 from tests.notices import KeptNotices

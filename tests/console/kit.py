@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.console import ConsoleServer
 from errklein.plugins import BotPlugin
 from errklein.testing import TestBot
-from errklein.testing._reactor import InlinePool
+from errklein.testing._surroundings import InlinePool
 
 ADDRESS = "http://localhost:9142"
 _FORM = re.compile(r'<form method="post" action="([^"]*)">(.*?)</form>', re.DOTALL)

@@ -21,7 +21,7 @@ from errklein.config import load_config
 from errklein.console import ConsoleServer
 from errklein.listening._connections import ProxiedFactory
 from errklein.running import Overloaded
-from errklein.testing._reactor import InlinePool
+from errklein.testing._surroundings import InlinePool
 from tests.console.kit import ADDRESS, Browser, ConsoleCase
 from tests.networks.irc.whole_bot import WholeBotCase
 

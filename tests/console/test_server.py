@@ -10,7 +10,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
 
 from errklein.console import ConsoleServer
-from errklein.testing._reactor import InlinePool
+from errklein.testing._surroundings import InlinePool
 from tests.console.kit import ADDRESS, ConsoleCase
 
 

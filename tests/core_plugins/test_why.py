@@ -21,7 +21,7 @@ from errklein.networks.irc._backend import IRCBackend
 from errklein.ports.journal import JournalError
 from errklein.running import PoolStatus, ThreadUse
 from errklein.testing import ADMIN, TestBot
-from errklein.testing._reactor import TestReactor
+from errklein.testing._surroundings import TestReactor
 from errklein.verify import hmac_signature
 from errklein.webhooks.exported import shown_time
 from tests.networks.irc.played import PlayedServer

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.listening.tls import CertificateDirectory, CertificateError, CertificateFiles, CertificateStore
 from errklein.running import Runner
-from errklein.testing._reactor import InlinePool, TestReactor
+from errklein.testing._surroundings import InlinePool, TestReactor
 from errklein.web import WebServer
 from tests.authority import Authority, Issued, certificate_of, connect, issue
 

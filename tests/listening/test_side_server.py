@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from errklein.listening.side_server import SideServer
-from errklein.testing._reactor import InlinePool
+from errklein.testing._surroundings import InlinePool
 
 
 class Shown(Resource):

@@ -16,7 +16,7 @@ from errklein.networks.json_client import File, JSONClient, RequestRefused
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.running import register_reactor_thread
 from errklein.testing import TestReactor
-from errklein.testing._http import StubHTTP
+from errklein.testing._surroundings import StubHTTP
 from tests import needs_network
 
 BASE = "https://chat.example.org/api/bot-S3CRET"

@@ -16,7 +16,7 @@ from errklein.plugins.plugin import UnknownPlugin
 from errklein.service import reloading
 from errklein.service.reloading import INTERVAL, ReloadingBot, affected, snapshot
 from errklein.testing import TestBot
-from errklein.testing._reactor import InlinePool
+from errklein.testing._surroundings import InlinePool
 from tests.plugin_files import PluginFilesTestCase
 
 

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running import ReactorLag
 from errklein.service._supervision import INTERVAL, Watchdog
-from errklein.testing._reactor import TestReactor
+from errklein.testing._surroundings import TestReactor
 from tests.notices import KeptNotices
 
 DEPLOY = ("errklein_plugins.Deploy_2d_it.deploy", "status")

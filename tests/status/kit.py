@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.plugins import BotPlugin
 from errklein.status import StatusServer
 from errklein.testing import TestBot
-from errklein.testing._reactor import InlinePool
+from errklein.testing._surroundings import InlinePool
 
 
 class StatusCase(SynchronousTestCase):

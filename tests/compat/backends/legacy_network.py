@@ -15,7 +15,7 @@ from errklein.config import load_config
 from errklein.journal import INLINE
 from errklein.plugins.botplugin import BotPlugin
 from errklein.running.threads import register_reactor_thread
-from errklein.testing._reactor import InlinePool, TestReactor
+from errklein.testing._surroundings import InlinePool, TestReactor
 from errklein.wiring import wire
 from tests.compat import BACKENDS as FIXTURES
 

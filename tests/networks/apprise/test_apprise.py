@@ -25,7 +25,7 @@ from errklein.networks.apprise import NETWORK
 from errklein.networks.context import NetworkContext
 from errklein.ports.chat import BackendEvents
 from errklein.testing import TestBot
-from errklein.testing._reactor import InlinePool, TestReactor
+from errklein.testing._surroundings import InlinePool, TestReactor
 from errklein.testing.backend_contract import RecordedEvents
 from errklein.text.masking import masker
 from tests.networks.apprise.service import Service

@@ -18,7 +18,7 @@ from errklein.networks.slack import NETWORK
 from errklein.ports.chat import Backend
 from errklein.running import register_reactor_thread
 from errklein.storage import MemoryStorage
-from errklein.testing._http import StubHTTP
+from errklein.testing._surroundings import StubHTTP
 from errklein.testing.backend_contract import ContractReactor, RecordedEvents
 from tests.networks.double import Answer, Call
 from tests.networks.slack.server import APP_TOKEN, OPS, TOKEN, FakeSlack, Link
