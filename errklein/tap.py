@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 from collections.abc import MutableMapping
@@ -52,7 +53,7 @@ class Options(usage.Options):
         ["status", None, None, _STATUS],
         ["role", None, None, _ROLE],
         ["node", None, None, _NODE],
-        ["processes", None, None, _PROCESSES, int],
+        ["processes", None, None, _PROCESSES],
         ["console", None, None, "Serve the console for administrators on this Twisted endpoint. Replaces CONSOLE."],
     ]
     optFlags: ClassVar = [
@@ -87,14 +88,23 @@ class Options(usage.Options):
         if arguments:
             raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
 
-    def postOptions(self) -> None:
-        """Select errklein's reactor and log, unless options of twistd select others, and check the pid file. Called by Twisted."""
+    def check(self) -> None:
+        """Raise UsageError for an invalid value of --role or --processes."""
         roles = ROLES if self["role"] is None else [one.strip() for one in self["role"].split(",")]
         if not set(roles) <= {*ROLES}:
             raise usage.UsageError(
                 f"--role: expected {', '.join(ROLES)}, or several with commas between, not {self['role']!r}"
             )
         self["roles"] = tuple(role for role in ROLES if role in roles)
+        if self["processes"] is not None:
+            if not re.fullmatch("0*[1-9][0-9]{0,3}", self["processes"]):
+                raise usage.UsageError("--processes: expected a number from 1")
+            if self["role"] is not None:
+                raise usage.UsageError("--role and --processes exclude each other")
+
+    def postOptions(self) -> None:
+        """Select errklein's reactor and log, unless options of twistd select others, and check the pid file. Called by Twisted."""
+        self.check()
         install_asyncio_reactor()
         parent = self.launcher
         if "logger" in parent and parent["logger"] is None and not parent.get("syslog"):
@@ -169,7 +179,7 @@ def _make_service(options: Options) -> IService:
         environment = {**os.environ, **variables}
         of_each, grace, node = options.of_each(), config.GRACE_PERIOD, listening.node
         sockets = open_sockets(listening.web)
-        return Processes(reactor, options["processes"], of_each, sockets, environment, grace, node)
+        return Processes(reactor, int(options["processes"]), of_each, sockets, environment, grace, node)
     # A config.py that is missing later is an error.
     config_path = options["config"] or ("config.py" if config.path else None)
     later = [options["web"], options["status"], options["console"], config_path, *given[1:]]

@@ -201,7 +201,7 @@ def check_run_options(arguments: Sequence[str]) -> None:
         sys.stdout.write(f"Usage: errklein run [--reactor=NAME] [options]\n{options.getUsage()}{RUN_EXAMPLES}")
         raise SystemExit(0)
     # twistd parses the options again, and selects the reactor then.
-    options.postOptions = lambda: None
+    options.postOptions = options.check
     try:
         options.parseOptions(list(arguments))
     except UsageError as error:

@@ -98,6 +98,8 @@ class Processes(Service):
         self._on_terminal = is_terminal()
         self._reactor.callWhenRunning(self._watch_signals)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hang_up))
+        if not self._sockets:
+            self.log.warn("--processes: no process receives webhooks, since neither --web nor WEB names an endpoint")
         for process in self._processes:
             self._start(process)
         self._manager.started()

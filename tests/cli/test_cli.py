@@ -224,7 +224,7 @@ class HelpTests(SynchronousTestCase):
         self.assertEqual(self.out.getvalue(), f"errklein {__version__}\n")
 
     def test_unknown_option_of_run(self) -> None:
-        """An unknown option of `run` is an error of one line that names the help."""
+        """An unknown option of `run`, or an invalid value, is an error of one line that names the help."""
         for arguments, text in (
             (
                 ["--wbe", "tcp:80"],
@@ -232,6 +232,21 @@ class HelpTests(SynchronousTestCase):
             ),
             (["--web"], "the value of --web is missing; 'errklein run --help' describes it"),
             (["now"], "unexpected argument 'now'; 'errklein run --help' shows the options"),
+            (
+                ["--role", "workr"],
+                "--role: expected intake, worker, chat, or several with commas between, not 'workr'; 'errklein run --help' shows the options",
+            ),
+            *(
+                (
+                    ["--processes", number],
+                    "--processes: expected a number from 1; 'errklein run --help' shows the options",
+                )
+                for number in ("0", "two", "-1", "")
+            ),
+            (
+                ["--processes", "2", "--role", "chat"],
+                "--role and --processes exclude each other; 'errklein run --help' shows the options",
+            ),
         ):
             errors = io.StringIO()
             self.patch(sys, "stderr", errors)

@@ -153,6 +153,17 @@ class ProcessesTests(SynchronousTestCase):
         worker.end()
         self.successResultOf(ended)
 
+    def test_no_endpoint(self) -> None:
+        """Without an endpoint for webhooks, a warning names the option."""
+        reactor = Starter()
+        processes = Processes(reactor, 1, [], {}, {}, 10.0)
+        with capturedLogs() as events:
+            processes.startService()
+        for process in reactor.started:
+            process.end()
+        self.successResultOf(processes.stopService())
+        self.assertIn("neither --web nor WEB names an endpoint", formatEvent(events[0]))
+
     def test_started_again(self) -> None:
         """A process that has ended is started again: after a long run soon, after short ones later and later."""
         self.workers[0].end()
