@@ -41,6 +41,7 @@ from errklein.running import PoolStatus, SerialQueue, TimedOut, call_from_thread
 from errklein.running.context import OnlyInOwner
 from errklein.sources import example_of, find_source
 from errklein.storage import BACKUP_NAME, OWN_NAMESPACES, rows_of, write_backup
+from errklein.text.errors import error_text
 from errklein.web import ClientResponse, WebSettings
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Action, DeliveryState, QueueDepth, StoredDelivery
@@ -162,6 +163,7 @@ class BotStatus:
     errors: Mapping[str, int]
     pools: Sequence[PoolStatus]
     nodes: Sequence[Node] = ()
+    nodes_unknown: str = ""  # why the processes can't be read
 
 
 class WebhookTest(NamedTuple):
@@ -187,10 +189,12 @@ class ProcessOperations:
             depth = await result_within(bot.reactor, _LONGEST_WAIT, bot.journal.depth())
         except (JournalError, TimedOut):
             depth = None
-        nodes: Sequence[Node] = ()
+        nodes, unknown = list[Node](), ""
         if not bot.alone:
-            with suppress(JournalError, TimedOut):
-                nodes = await result_within(bot.reactor, _LONGEST_WAIT, bot.nodes.all())
+            try:
+                nodes = [*await result_within(bot.reactor, _LONGEST_WAIT, bot.nodes.all())]
+            except (JournalError, TimedOut) as error:
+                unknown = error_text(error)
         return BotStatus(
             [self._network(name) for name in bot.backends],
             bot.web.listeners.public,
@@ -200,6 +204,7 @@ class ProcessOperations:
             errors if by.reads_details or not errors else {"": sum(errors.values())},
             self.load(by),
             nodes,
+            unknown,
         )
 
     @operation("status_load")

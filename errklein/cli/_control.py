@@ -89,7 +89,10 @@ def reload_config(known: argparse.Namespace) -> int:
 
 
 def list_nodes(known: argparse.Namespace) -> int:
-    nodes = [Node(*fields) for fields in perform(directory_of(known), "process.status")["nodes"]]
+    status = perform(directory_of(known), "process.status")
+    if status["nodes_unknown"]:
+        return complain([status["nodes_unknown"]])
+    nodes = [Node(*fields) for fields in status["nodes"]]
     return print_lines([one.line() for one in nodes] or ["The bot is one process."])
 
 

@@ -22,7 +22,6 @@ from psycopg.raw_cursor import RawCursor, RawServerCursor
 from psycopg.types.numeric import NumericBinaryLoader, NumericLoader
 
 from errklein.database import Cursor, DatabaseError, SQLConnection
-from errklein.text.errors import one_line
 
 CONNECT_TIMEOUT = 5  # the seconds for which a connection may be made
 STATEMENT_TIMEOUT = 30.0
@@ -336,8 +335,8 @@ def check_not_moved(connection: psycopg.Connection, name: str) -> None:
 
 def explained(name: str, error: psycopg.Error) -> DatabaseError:
     kinds = [advice for kind, advice in _ADVICE.items() if isinstance(error, kind)]
-    # Further lines have the position in a statement, for instance.
-    text = error.diag.message_primary or one_line(error)
+    # Further lines have the position in a statement, or ask whether the server runs.
+    text = error.diag.message_primary or "; ".join(line for line in str(error).splitlines() if line[:1] != "\t")
     return DatabaseError(f"{name}: " + (kinds[0] if kinds else "{}").format(text))
 
 

@@ -57,6 +57,7 @@ class Membership:
         self._session = session
         self._options = connect_options(address, session, search_path) | {"connect_timeout": 3}
         self._connection: psycopg.Connection | None = None
+        self._absence = f"{self.name}: not connected"
         self._held = 0  # the id whose lock the session holds
         self._lock = threading.Lock()
         self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -70,10 +71,10 @@ class Membership:
             try:
                 connection = psycopg.connect(**self._options, autocommit=True)
             except psycopg.OperationalError as error:
-                text = str(error)
+                text, self._absence = str(error), str(explained(self.name, error))
                 all_refuse = len(_REFUSED.findall(text)) == len(_SERVER.findall(text))
                 if all_refuse and re.search(self._own_address, text) and not _OTHER_ERRORS.search(text):
-                    raise ServerRefused(str(explained(self.name, error))) from error
+                    raise ServerRefused(self._absence) from error
                 raise
             # A pooler has numbers of its own for sessions.
             if connection.execute("SELECT pg_backend_pid()").fetchone() != (connection.info.backend_pid,):
@@ -216,7 +217,7 @@ class Membership:
 
     def _run(self, query: str, **parameters: object) -> psycopg.Cursor:
         if self._connection is None:
-            raise DatabaseError(f"{self.name}: not connected")
+            raise DatabaseError(self._absence)
         return self._connection.execute(_SQL[query].encode(), {"session": self._session, **parameters})
 
     def _row(self, query: str, **parameters: object) -> tuple[Any, ...] | None:

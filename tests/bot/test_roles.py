@@ -165,6 +165,18 @@ class OwnershipTests(SeveralTestCase):
         self.reactor.advance(0.2)
         self.assertTrue(self.reactor.hasStopped)
 
+    def test_database_that_is_absent(self) -> None:
+        """The status says why it has no processes."""
+        reason = "PostgreSQL db/bot: Connection refused"
+        self.patch(self.nodes[0], "all", lambda: fail(JournalError(reason)))
+        process = self.owner.bot.core_host.process
+        status = self.successResultOf(Deferred.fromCoroutine(process.status(Actor("me"))))
+        self.assertEqual((status.nodes, status.nodes_unknown), ([], reason))
+
+    def test_usage_of_drain(self) -> None:
+        """Without a process, the command shows its usage."""
+        self.assertEqual(self.owner.command("!drain"), "Usage: !drain PROCESS")
+
     def test_drained_below_a_supervisor(self) -> None:
         """It ends by SIGTERM there, since the status of `!shutdown` would end the other processes, too."""
         self.patch(os, "environ", {**os.environ, SOCKETS: "{}"})

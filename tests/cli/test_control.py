@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import signal
 import socket
+import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +16,8 @@ from textwrap import dedent
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein import cli
+from errklein.cli import _control
 from errklein.service.control import control_address
 from tests.processes import (
     ERRKLEIN,
@@ -40,6 +44,24 @@ SHOP = """
         def order(self, payload):
             return "ordered"
 """
+
+
+class NodesTests(SynchronousTestCase):
+    """`errklein nodes`, with what the bot answers."""
+
+    def test_database_that_is_absent(self) -> None:
+        """Processes that the bot can't read are an error, and not those of a bot that is one process."""
+        for nodes, unknown, status, text in (
+            ([], "", 0, "The bot is one process.\n"),
+            ([], "PostgreSQL db/bot: Connection refused", 1, "errklein: PostgreSQL db/bot: Connection refused\n"),
+        ):
+            output = io.StringIO()
+            self.patch(sys, "stdout", output)
+            self.patch(sys, "stderr", output)
+            answer = {"nodes": nodes, "nodes_unknown": unknown}
+            self.patch(_control, "perform", lambda *_, answer=answer: answer)
+            self.assertEqual(cli.main(["nodes", "--data-dir", "data"]), status)
+            self.assertEqual(output.getvalue(), text)
 
 
 class ReloadTests(SynchronousTestCase):
