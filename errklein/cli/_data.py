@@ -141,6 +141,8 @@ def backup(config: Config, known: Namespace) -> int:
     # The bot may rotate a secret while the values are read.
     before = store.contents() if known.with_secrets else {}
     with storage_to_read(config) as storage:
+        # A bot on a shared database may not have run here.
+        _data_of(config).prepare()
         count = stored.write_backup(path, stored.rows_of(storage, _namespaces(config)))
     is_shared = config.ERRKLEIN_DATABASE is not None
     copied = journal.back_up(None if is_shared else directory, path)

@@ -79,6 +79,12 @@ class CommandsTests(DataCase):
         self.assertEqual(self.run_command("restore"), 0)
         self.assertEqual(self.stored(), {("Shop", "open"): True})
 
+    def test_backup_before_the_first_start(self) -> None:
+        """A backup needs no process of the bot that has run on this machine."""
+        self.data.rmdir()
+        self.assertEqual(self.run_command("backup"), 0)
+        self.assertTrue((self.data / "backup.jsonl").exists())
+
     def test_errbot(self) -> None:
         """Values of errbot are imported, and exported again."""
         self.write_shelf("Shop", open=True)
