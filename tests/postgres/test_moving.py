@@ -179,7 +179,12 @@ class MovingTests(DataCase):
 
     def test_invalid(self) -> None:
         """Errors name the argument or the setting. A secret may be in a file."""
-        self.assertIn("TO: unknown database 'elsewhere'. Available: ", self.refused("storage", "move", "elsewhere"))
+        text = self.refused("storage", "move", "mysql://db/bot")
+        self.assertIn("TO: unknown database 'mysql'. Available: ", text)
+        self.assertIn(
+            "expected sqlite, or the address of a database such as postgresql://",
+            self.refused("storage", "move", "elsewhere"),
+        )
         self.assertIn("ERRKLEIN_DATABASE isn't set", self.refused("storage", "move", "sqlite"))
         secret = self.directory / "address"
         secret.write_text(self.url)
