@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import signal
 import sys
 from collections.abc import MutableMapping
@@ -96,11 +95,11 @@ class Options(usage.Options):
                 f"--role: expected {', '.join(ROLES)}, or several with commas between, not {self['role']!r}"
             )
         self["roles"] = tuple(role for role in ROLES if role in roles)
-        if self["processes"] is not None:
-            if not re.fullmatch("0*[1-9][0-9]{0,3}", self["processes"]):
-                raise usage.UsageError("--processes: expected a number from 1")
-            if self["role"] is not None:
-                raise usage.UsageError("--role and --processes exclude each other")
+        number = self["processes"]
+        if number is not None and (not number.isdecimal() or int(number) < 1):
+            raise usage.UsageError("--processes: expected a number from 1")
+        if number is not None and self["role"] is not None:
+            raise usage.UsageError("--role and --processes exclude each other")
 
     def postOptions(self) -> None:
         """Select errklein's reactor and log, unless options of twistd select others, and check the pid file. Called by Twisted."""

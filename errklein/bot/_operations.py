@@ -41,7 +41,6 @@ from errklein.running import PoolStatus, SerialQueue, TimedOut, call_from_thread
 from errklein.running.context import OnlyInOwner
 from errklein.sources import example_of, find_source
 from errklein.storage import BACKUP_NAME, OWN_NAMESPACES, rows_of, write_backup
-from errklein.text.errors import error_text
 from errklein.web import ClientResponse, WebSettings
 from errklein.webhooks import Hook
 from errklein.webhooks.deliveries import Action, DeliveryState, QueueDepth, StoredDelivery
@@ -194,7 +193,7 @@ class ProcessOperations:
             try:
                 nodes = [*await result_within(bot.reactor, _LONGEST_WAIT, bot.nodes.all())]
             except (JournalError, TimedOut) as error:
-                unknown = error_text(error)
+                unknown = str(error) or "the database doesn't answer"
         return BotStatus(
             [self._network(name) for name in bot.backends],
             bot.web.listeners.public,

@@ -40,14 +40,13 @@ def move(known: Namespace) -> int:
             database_of(config): storage.MIGRATIONS,
             Path(config.BOT_DATA_DIR, journal.DATABASE): journal.MIGRATIONS,
         }
-        address = None if known.to == FILES else _address(known.to)
         with locked_directory(config, create=True):
-            lines = _to_files(config, files) if address is None else _to_database(config, files, address)
+            lines = _to_files(config, files) if known.to == FILES else _to_database(config, files, known.to)
     return print_lines(lines)
 
 
-def _to_database(config: Config, files: Files, address: str) -> Sequence[str]:
-    values = database_of(config)
+def _to_database(config: Config, files: Files, to: str) -> Sequence[str]:
+    address, values = _address(to), database_of(config)
     if not values.exists():
         raise StorageError(f"{values} doesn't exist, so there is nothing to move; check --config")
     present = {path: migrations for path, migrations in files.items() if path.exists()}
@@ -80,10 +79,7 @@ def _address(to: str) -> str:
         parse_reference(to)
     except ValueError:
         if "://" not in to:
-            expected = (
-                "expected sqlite, or the address of a database such as postgresql://bot:PASSWORD@localhost/errklein"
-            )
-            raise ConfigError(f"TO: {expected}") from None
+            raise ConfigError("TO: expected sqlite, or the address of a database such as postgresql://db/bot") from None
         return to
     return read_secret(to).decode()
 

@@ -117,6 +117,8 @@ class Health(CorePlugin):
         """Stop one of several processes without refusing requests.
 
         `!status` shows the processes of a bot on PostgreSQL."""
+        if not args.strip():
+            raise CommandError(f"Usage: {code(f'{self.host.prefix}drain PROCESS')}")
         try:
             node = await self.host.process.drain(self.actor(msg), args.strip())
         except (InvalidWords, JournalError) as error:

@@ -48,8 +48,7 @@ class _Process(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         self.transport = None
-        if self.name == CHAT and reason.check(ProcessDone):
-            # As after `!shutdown`.
+        if self.name == CHAT and reason.check(ProcessDone):  # as after `!shutdown`
             self.supervisor.stop()
         self.supervisor.ended(self, reason.getErrorMessage())
 
@@ -183,8 +182,7 @@ def open_sockets(endpoints: Sequence[str]) -> dict[str, socket.socket]:
     sockets = {}
     for endpoint in endpoints:
         if (address := shared_address(endpoint)) is None:
-            expected = "expected an endpoint such as tcp:3141 or ssl:443"
-            raise ConfigError(f"--processes: {endpoint} can't be shared; {expected}")
+            raise ConfigError(f"--processes: {endpoint} can't be shared; expected one such as tcp:3141 or ssl:443")
         # "" is for all of IPv4, and "::" for all.
         host, port = address
         family, both = (socket.AF_INET6, host == "::") if ":" in host else (socket.AF_INET, False)
