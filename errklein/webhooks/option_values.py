@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from errklein.text.errors import InvalidValue
@@ -145,10 +146,6 @@ def _window(value: Any) -> float:
     return float(seconds)
 
 
-def _is_timeout(value: Any) -> bool:
-    return is_number(value, (int, float)) and 0 < value < float("inf")
-
-
 def _are_texts(value: Any) -> bool:
     return value is None or (isinstance(value, Collection) and all(isinstance(one, str) for one in value))
 
@@ -177,7 +174,9 @@ CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "response": _response,
     "secret": _secret,
     "source": where(lambda value: isinstance(value, str) and value, "the name of a source such as 'github'"),
-    "timeout": where(_is_timeout, "a number of seconds, more than 0"),
+    "timeout": where(
+        lambda value: is_number(value, (int, float)) and 0 < value < inf, "a number of seconds, more than 0"
+    ),
     "verify": _verify,
 }
 """The options that an operator may set too. Each check returns the value as it is used, or raises InvalidOption."""

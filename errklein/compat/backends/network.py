@@ -90,7 +90,8 @@ class ThreadedNetwork(NetworkBase):
         except BaseException:
             self._thread.end()
             raise
-        self.legacy._attach_network(self)
+        # Not in its `__init__`, which belongs to the backend's author.
+        self.legacy._network = self
         self._errors = 0  # those of the connection, one after another
         self._retry: IDelayedCall | None = None
         self._pool = WorkerPool(reactor, f"{self.network} sending", 1)
@@ -347,8 +348,9 @@ class ThreadedNetwork(NetworkBase):
         """Stop the backend's code; `seconds` is the rest of the grace period."""
         if self._serving:
             # What is being sent when the grace period ends would be sent again after the next start.
+            sent = self._pool.run(lambda: lambda: None).addErrback(lambda _: None)
             with suppress(TimedOut):
-                await result_within(self._reactor, max(seconds, self.HURRY), self._sending_done())
+                await result_within(self._reactor, max(seconds, self.HURRY), sent)
         self.leaving = True
         self._awake.set()
         if self._serving:
@@ -401,10 +403,6 @@ class ThreadedNetwork(NetworkBase):
         return [
             self._pool.run(partial(partial, _send, part)).addCallbacks(self._sent, self._not_sent) for part in parts
         ]
-
-    def _sending_done(self) -> Deferred[object]:
-        """Return a Deferred that fires when the thread has done what was passed to it."""
-        return self._pool.run(lambda: lambda: None).addErrback(lambda _: None)
 
     def _sent(self, _: object) -> None:
         self._errors = 0

@@ -225,7 +225,7 @@ class Receiver:
         to: Identifier | None
         if person := self._rooms.direct_with(room):
             frm, to = self._person(room, sender), self._backend.bot_identifier
-            self._rooms.direct_used(person, room)
+            self._rooms.last_direct[person] = room
         else:
             to = self._rooms.room(room)
             frm = MatrixOccupant(sender, to, self._rooms.name_in(room, sender))

@@ -63,7 +63,7 @@ class MatrixRooms(WantedRooms):
         self.names: Directory[str] = Directory(self._reactor, self._look_up)
         self.states: dict[str, _State] = {}
         self._direct: dict[str, list[str]] = {}
-        self._last: dict[str, str] = {}
+        self.last_direct: dict[str, str] = {}  # the private conversation in which a person has written last
         self._is_making = False
         self._invited: dict[str, tuple[str, bool]] = {}
         """Who has invited the bot, and whether to a private conversation, by room that it is going to join."""
@@ -122,9 +122,6 @@ class MatrixRooms(WantedRooms):
         """Ask for the claimed aliases of a room whose ids aren't known at present; None if there are none."""
         asked = [self.names.find(alias) for alias in self.known(rid).aliases if self.names.known(alias) is None]
         return DeferredList(asked, consumeErrors=True) if asked else None
-
-    def direct_used(self, user: str, rid: str) -> None:
-        self._last[user] = rid
 
     def unavailable(self, recipient: str) -> str | None:
         if not (rid := self._id(recipient)):
@@ -358,7 +355,7 @@ class MatrixRooms(WantedRooms):
 
     async def _usable(self, user: str) -> str:
         """Return the id of a private conversation in which the person is, and that isn't encrypted; "" if there is none."""
-        for rid in dict.fromkeys([self._last.get(user, ""), *self._direct.get(user, [])]):
+        for rid in dict.fromkeys([self.last_direct.get(user, ""), *self._direct.get(user, [])]):
             state = self.known(rid)
             is_open = rid in self.states and state.people in (0, 2) and not (state.after or state.is_encrypted)
             if is_open and (user in state.members or await self._is_in(rid, user)):
