@@ -203,15 +203,6 @@ class MessageLane(Generic[P]):
     turn: int = 0
     finish: float = 0.0
 
-    def next_entry(self) -> Entry[P] | None:
-        """Return the entry whose part is next: of this lane, or of another of the recipient; None if this lane has none."""
-        entry = self.head
-        if entry is None:
-            self.is_queued = False
-        elif len(self.recipient.lanes) > 1 and not entry.is_transmitted:
-            return self.recipient.choose(entry)
-        return entry
-
     @property
     def head(self) -> Entry[P] | None:
         """The entry whose part is next in this lane; None if all of them are transmitted."""
@@ -463,8 +454,12 @@ class OutboxLanes(ABC, Generic[P]):
         return []
 
     def _next_entry(self, lane: MessageLane[P]) -> Entry[P] | None:
-        """Return the entry whose part is next in the turn of a lane; None if there is none, or if it has to wait."""
-        entry = lane.next_entry()
+        """Return the entry whose part is next in the turn of a lane, its own or another of the recipient; None if there is none,
+        or if it has to wait."""
+        if (entry := lane.head) is None:
+            lane.is_queued = False
+        elif len(lane.recipient.lanes) > 1 and not entry.is_transmitted:
+            entry = lane.recipient.choose(entry)
         if entry is None or entry.is_transmitted:
             return entry
         if self._unavailable(recipient := entry.message.recipient) is not None:
