@@ -14,12 +14,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat.outgoing import Wait
-from errklein.networks.outbox import NotConfirmed, RetryLater
+from errklein.networks.outbox import NotConfirmed, Outbox, RetryLater
 from errklein.running import cancel_timers
 
 if TYPE_CHECKING:
     from errklein.networks.context import NetworkContext
-    from errklein.networks.outbox import Outbox
     from errklein.ports.chat import Backend, BackendEvents
 
 _DAY, _LONGEST_PAUSE = 86_400.0, 3_600.0

@@ -17,7 +17,7 @@ from errklein.chat.events import REACTION_ADDED, REACTION_REMOVED, Reaction
 from errklein.chat.handles import MessageRef
 from errklein.config.networks import NetworkFinding
 from errklein.networks._connection import Unusable
-from errklein.networks.context import Latest
+from errklein.networks.context import Latest, NetworkContext
 from errklein.networks.directory import RoomOrder
 from errklein.networks.json_client import File, RequestRefused, attachment, mapping, one_line, text_of
 from errklein.networks.matrix import MatrixSettings
@@ -27,7 +27,6 @@ from errklein.text import sanitize
 from errklein.text.masking import masker
 
 if TYPE_CHECKING:
-    from errklein.networks.context import NetworkContext
     from errklein.networks.matrix._backend import MatrixBackend
 
 

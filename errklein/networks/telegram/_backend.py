@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit
 
 from twisted.internet.defer import Deferred
@@ -30,13 +30,11 @@ from errklein.networks.json_client import TIMEOUT, File, RequestRefused, mapping
 from errklein.networks.outbox import NotConfirmed, RetryLater
 from errklein.networks.telegram import SERVER, SETTINGS, rooms_of
 from errklein.networks.telegram.identifiers import TelegramOccupant, TelegramPerson, TelegramRoom
+from errklein.ports.chat import BackendEvents
 from errklein.text import is_only_text, sanitize, to_xhtml
 from errklein.text.layout import compact_table
 from errklein.text.masking import masker
 from errklein.text.xhtml import subset
-
-if TYPE_CHECKING:
-    from errklein.ports.chat import BackendEvents
 
 _MOST_COMMANDS = 100  # that Telegram takes
 
