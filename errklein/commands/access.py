@@ -9,16 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from errklein.chat import EXACT, Identifier, Message, NameRules, RoomOccupant, matches_any, rules_of
 from errklein.chat.identifiers import CHARACTER_SET, Purpose, compiled, literal_brackets, patterns_of
 from errklein.commands._declaration import ARG_BOTCMD_CHARACTER_REPLACEMENTS, is_admin_by_default, words_of
 from errklein.commands._registry import RegisteredCommand
+from errklein.config import Config
 from errklein.text import folded
-
-if TYPE_CHECKING:
-    from errklein.config import Config
 
 
 @dataclass(frozen=True)
