@@ -9,14 +9,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from errklein.chat import EXACT, Identifier, Message, NameRules, RoomOccupant, matches_any, rules_of
 from errklein.chat.identifiers import CHARACTER_SET, Purpose, compiled, literal_brackets, patterns_of
 from errklein.commands._declaration import ARG_BOTCMD_CHARACTER_REPLACEMENTS, is_admin_by_default, words_of
 from errklein.commands._registry import RegisteredCommand
-from errklein.config import Config
 from errklein.text import folded
+
+
+class AccessSettings(Protocol):
+    """The part of a network's configuration that access rules depend on."""
+
+    network: str  # its name
+    ACCESS_CONTROLS: Mapping[str, Mapping[str, Any]]
+    ACCESS_CONTROLS_DEFAULT: Mapping[str, Any]
+
+    @property
+    def BOT_ADMINS(self) -> Iterable[str] | str:  # noqa: N802 - the setting's name
+        """The patterns of administrators on the network."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +44,13 @@ class Caller:
     where: Identifier | None = field(default=None, compare=False)
 
     @classmethod
-    def from_message(cls, message: Message, config: Config) -> Caller:
+    def from_message(cls, message: Message, config: AccessSettings) -> Caller:
         """Return the sender of the message on the network with this configuration."""
         place = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
         return cls.from_identifier(message.frm, place if message.is_group else None, config)
 
     @classmethod
-    def from_identifier(cls, who: Identifier | None, room: Identifier | None, config: Config) -> Caller:
+    def from_identifier(cls, who: Identifier | None, room: Identifier | None, config: AccessSettings) -> Caller:
         """Return the person `who` in a room, or in a direct message if `room` is None."""
         rules, user = rules_of(who), _name_of(who)
         is_admin = who is not None and _matches(rules, who, user, "admin", config.BOT_ADMINS)
@@ -101,7 +112,9 @@ def is_named(person: Identifier, patterns: Iterable[str] | str) -> bool:
     return _matches(rules_of(person), person, _name_of(person), "allow", patterns)
 
 
-def check_access(command: RegisteredCommand, args: str | None, caller: Caller, config: Config) -> AccessDecision:
+def check_access(
+    command: RegisteredCommand, args: str | None, caller: Caller, config: AccessSettings
+) -> AccessDecision:
     """Decide whether the caller may use the command with these arguments: the unsplit text, or None to skip the rules for
     arguments. `config` is the configuration of the caller's network.
 

@@ -19,6 +19,7 @@ from errklein.commands import (
 )
 from errklein.commands.access import (
     AccessDecision,
+    AccessSettings,
     applicable_pattern,
     check_access,
     explain_access,
@@ -55,7 +56,7 @@ def decide_access(
     return check_access(command, args, caller, config_of(rules, default))
 
 
-def config_of(rules: dict[str, Any], default: dict[str, Any]) -> Config:
+def config_of(rules: dict[str, Any], default: dict[str, Any]) -> AccessSettings:
     """Return the configuration of the network "ops" with these rules and the administrators "gb*"."""
     settings = {"ACCESS_CONTROLS": rules, "ACCESS_CONTROLS_DEFAULT": default, "BOT_ADMINS": ("gb*",)}
     return Config(settings, network="ops")
