@@ -25,8 +25,6 @@ from errklein.ports.values import OF_NETWORK, Storage
 from errklein.running import cancel_timers, on_reactor
 
 if TYPE_CHECKING:
-    from twisted.web.iweb import IPolicyForHTTPS
-
     from errklein.networks._socket import Receive, Socket
     from errklein.webhooks import Hook
 
@@ -70,14 +68,12 @@ class NetworkContext:
         """Return a client for the network's HTTP interface; see `JSONClient`."""
         return JSONClient(self._clients.client(), base, headers, read_failure)
 
-    def websocket(self, url: str, receive: Receive, tls_policy: IPolicyForHTTPS | None = None) -> Deferred[Socket]:
+    def websocket(self, url: str, receive: Receive) -> Deferred[Socket]:
         """Open a WebSocket; see `open_websocket`. Several may be open."""
-        from errklein.http_client import PooledAgent
         from errklein.networks._socket import open_websocket
 
-        # Otherwise the authorities' certificates would be read for each connection.
-        endpoints = self._clients.agent() if tls_policy is None else PooledAgent(self.reactor, tls_policy)
-        return Deferred.fromCoroutine(open_websocket(self.reactor, endpoints, url, receive))
+        # With that agent, the authorities' certificates aren't read for each connection.
+        return Deferred.fromCoroutine(open_websocket(self.reactor, self._clients.agent(), url, receive))
 
     def route(
         self, path: str, handler: Callable[[Any], object], scheme: str, secrets: Sequence[bytes], **options: Any

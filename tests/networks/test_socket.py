@@ -247,7 +247,7 @@ class SocketTests(TestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     async def test_tls(self) -> None:
-        """A certificate must be trusted, by the system or by the given policy."""
+        """A certificate must be trusted, by the system or by the policy of the agent."""
         issued = issue("localhost")
         certificate = PrivateCertificate.loadPEM(issued.key_pem + issued.pem)
         root = Resource()
@@ -261,6 +261,6 @@ class SocketTests(TestCase):
         error = await self.assertFailure(context.websocket(url, self.receive), NotConfirmed)
         self.assertIn("certificate is not trusted", str(error))
         trusted = BrowserLikePolicyForHTTPS(trustRootFromCertificates([Certificate.loadPEM(issued.pem)]))
-        socket = await context.websocket(url, self.receive, trusted)
+        socket = await open_websocket(self.reactor, PooledAgent(self.reactor, trusted), url, self.receive)
         socket.close()
         await socket.closed
