@@ -60,11 +60,8 @@ class PluginInfo:
     def parse(config: ConfigParser) -> PluginInfo:
         """Return the information. Raises configparser.Error without a Name or Module, and ValueError for an invalid version."""
         optional = partial(config.get, fallback=None)
-        name, module, doc = (
-            config.get("Core", "Name"),
-            config.get("Core", "Module"),
-            optional("Documentation", "Description"),
-        )
+        name, module = config.get("Core", "Name"), config.get("Core", "Module")
+        doc = optional("Documentation", "Description")
         core = config.getboolean("Core", "Core", fallback=False)
         versions = _versions(optional("Python", "Version"), optional("Errbot", "Min"), optional("Errbot", "Max"))
         needed = (optional("Core", "DependsOn") or "").split(",")

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.bot import Bot, Sending
-from errklein.chat import Card, Identifier, Message, Room, Stream
+from errklein.chat import Card, Identifier, Message, Room, Stream, read_only
 from errklein.chat.operations import NOTHING_ELSE, Kind, Operation, Post, Wanted
 from errklein.chat.outgoing import OutgoingMessage
 from errklein.compat.backends import _messages
@@ -73,6 +73,8 @@ class ThreadedNetwork(NetworkBase):
 
     joins_configured_rooms = False
     serial = False
+    mode: str = read_only("legacy.mode", "The kind of network.")
+    message_size_limit: int = read_only("legacy.message_size_limit", "The length at which messages are split.")
 
     # Seconds from the end of sending until `disconnect` calls the backend's `shutdown`, if its code still runs, and until it
     # abandons the code, since a thread can't be killed; at least HURRY and twice that, if the grace period ends earlier.
@@ -115,14 +117,6 @@ class ThreadedNetwork(NetworkBase):
         legacy.attach_plugin_manager(bot.plugin_manager)
 
     # ports.chat.Backend
-
-    @property
-    def mode(self) -> str:  # type: ignore[override]
-        return self.legacy.mode
-
-    @property
-    def message_size_limit(self) -> int:  # type: ignore[override]
-        return self.legacy.message_size_limit
 
     @property
     def bot_identifier(self) -> Identifier | None:  # type: ignore[override]

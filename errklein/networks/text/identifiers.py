@@ -31,9 +31,7 @@ class TextPerson(LocalPerson):
 class TextOccupant(LocalOccupant, TextPerson):
     """A person in a room; `str()` returns `#room/user`. `aclattr` is the same as outside the room."""
 
-    @property
-    def nick(self) -> str | None:
-        return self._nick
+    nick = LocalPerson.nick
 
     def __str__(self) -> str:
         return f"{self.room}/{self.person}"
