@@ -24,9 +24,7 @@ class Actor:
     before its operation changes something; None if nothing is to be stored."""
 
     name: str
-    reads_details: bool = (
-        False  # whether only an administrator reads the result, which may have the texts of exceptions
-    )
+    reads_details: bool = False  # whether only an administrator reads the result, and texts of exceptions in it
     note: Callable[[str, str], None] | None = field(default=None, repr=False, compare=False)
 
 

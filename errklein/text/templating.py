@@ -81,9 +81,8 @@ def _with_breaks(value: Any, quoted: Callable[[str], str]) -> Markup:
 SUFFIX = ".md"
 # The directories in which templates without a plugin's name are searched for, in this order.
 template_path: list[str] = [str(Path(__file__).with_name("templates"))]
-plugin_templates: dict[
-    str, FileSystemLoader
-] = {}  # the loaders of active plugins with templates, by the plugins' names
+# The loaders of active plugins with templates, by the plugins' names.
+plugin_templates: dict[str, FileSystemLoader] = {}
 
 
 class BrokenTemplate(TemplateError):

@@ -181,9 +181,8 @@ class FailureGroup(NamedTuple):
     last: float
     key: str = ""
     ids: Sequence[int] = ()  # the latest ids, first those that the source hasn't sent again; empty in lists of groups
-    sources: Sequence[
-        str
-    ] = ()  # the source's ids of those that it hasn't sent again, "" if unknown; empty in lists of groups
+    # The source's ids of those that it hasn't sent again, "" if unknown; empty in lists of groups.
+    sources: Sequence[str] = ()
 
 
 class Action(NamedTuple):

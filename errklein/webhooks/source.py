@@ -63,9 +63,8 @@ _INDEX = re.compile(r"-?[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class _Placeholder:
-    terms: tuple[
-        tuple[str, ...] | str, ...
-    ]  # the paths of values, and texts in quotes: the first one with a text is shown
+    # The paths of values, and texts in quotes: the first one with a text is shown.
+    terms: tuple[tuple[str, ...] | str, ...]
     filters: tuple[str, ...]  # those that it passes through
     is_code: bool = False
 

@@ -36,9 +36,7 @@ _REFUSALS = ("902", "904", "905", "906")
 _BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
 _KILLED = re.compile(r"\bkilled\b", re.IGNORECASE)  # the end of one connection, for which the reason may name a ban
 _NO_SASL = "the server doesn't support SASL, which BOT_IDENTITY['sasl_password'] requires"
-_BAN_FOLLOWS = (
-    10.0  # seconds after the announcement of a ban (465) within which the server closes the connection for it
-)
+_BAN_FOLLOWS = 10.0  # seconds from the announcement of a ban (465) in which the server closes the connection for it
 _FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
 # Numeric replies to failed JOINs: RFC 1459, section 6.1, and later ones.
 _JOIN_ERRORS = frozenset(
