@@ -377,10 +377,8 @@ class Outbox(OutboxLanes[P]):
         if result and isinstance(result, str):
             entry.ids = entry.ids or {}
             entry.ids[index] = result
-        error, is_waiting = (
-            result.value if isinstance(result, Failure) else None,
-            self._entries.get(entry.message.id) is entry,
-        )
+        error = result.value if isinstance(result, Failure) else None
+        is_waiting = self._entries.get(entry.message.id) is entry
         if isinstance(error, RetryLater):
             self._pause(entry, index, error)
         elif isinstance(error, NotConfirmed):
