@@ -1,3 +1,3 @@
 """The module of irc.plug."""
 
-from errklein.networks.irc._backend import IRCBackend as IRCBackend
+from errklein.networks.irc import IRCBackend as IRCBackend

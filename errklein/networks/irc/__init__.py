@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.abstract import isIPv6Address
 
@@ -24,7 +24,10 @@ from errklein.config.networks import (
 )
 from errklein.networks.irc.identifiers import ACL_PATTERN, IRCPerson, IRCRoom, IRCRoomOccupant, is_nick, is_room
 
-__all__ = ["SETTINGS", "IRCPerson", "IRCRoom", "IRCRoomOccupant", "IRCSettings"]
+if TYPE_CHECKING:
+    from errklein.networks.irc._backend import IRCBackend
+
+__all__ = ["SETTINGS", "IRCBackend", "IRCPerson", "IRCRoom", "IRCRoomOccupant", "IRCSettings"]
 _ROOM = "a name such as '#errklein', or a pair such as ('#errklein', 'password')"
 
 
@@ -203,6 +206,15 @@ SETTINGS = NetworkSettings(
     _warnings,
     check=lambda view: IRCSettings.read(view).trusted(),
 )
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: whoever reads a configuration needs only the descriptor.
+    if name == "IRCBackend":
+        from errklein.networks.irc._backend import IRCBackend
+
+        return IRCBackend
+    raise AttributeError(f"module 'errklein.networks.irc' has no attribute {name!r}")
 
 
 NETWORK = Network(
