@@ -73,7 +73,8 @@ class Membership:
             except psycopg.OperationalError as error:
                 text, self._absence = str(error), str(explained(self.name, error))
                 all_refuse = len(_REFUSED.findall(text)) == len(_SERVER.findall(text))
-                if all_refuse and re.search(self._own_address, text) and not _OTHER_ERRORS.search(text):
+                is_own = any(place in text for place in self._own_places)
+                if all_refuse and is_own and not _OTHER_ERRORS.search(text):
                     raise ServerRefused(self._absence) from error
                 raise
             # A pooler has numbers of its own for sessions.
@@ -90,9 +91,9 @@ class Membership:
                 # A heartbeat that takes longer is none.
                 connection.execute("SET lock_timeout = '3s'; SET statement_timeout = '4s'; LISTEN errklein")
                 ((self.server, self.uptime, self.secret, address, port),) = self._run("server").fetchall()
-                where = rf'["(]{re.escape(address)}[")], port {port} ' if address else rf'\.{port}" '
+                places = [f'"{address}", port {port} ', f"({address}), port {port} "] if address else [f'.{port}" ']
                 is_own = (connection.info.hostaddr, connection.info.port) == (address, port)
-                self._own_address = where if is_own else "(?!)"
+                self._own_places = places if is_own else []
             except psycopg.Error:
                 # A standby, for instance.
                 self.close()
