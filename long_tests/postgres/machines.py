@@ -191,6 +191,11 @@ class Machines:
     def set_link(self, machine: str, up: bool) -> None:
         """Cut a machine off from the network, or connect it again."""
         ip("-n", self.namespace("front"), "link", "set", machine, "up" if up else "down")
+        if up:
+            # As network-online.target does for a unit.
+            code = "import socket, sys; socket.create_connection((sys.argv[1], 5432), 1)"
+            probe = ["ip", "netns", "exec", self.namespace(machine), sys.executable, "-c", code, DATABASE]
+            self.until(lambda: not subprocess.run(probe, capture_output=True, check=False).returncode, "no network")
 
     def power_off(self, machine: str) -> None:
         """End all processes of a machine, which nobody is told."""
