@@ -195,7 +195,7 @@ def _make_service(options: Options) -> IService:
     )
 
     web_endpoints = listening.web if INTAKE in roles else ()
-    web.listeners.node, web.listeners.elsewhere = listening.node, [] if web_endpoints else listening.web
+    web.listeners.note_others(listening.node, [] if web_endpoints else listening.web)
     beside: list[SideServer] = []
     if listening.status is not None:
         from errklein.status import StatusServer

@@ -75,7 +75,13 @@ class HealthChecks:
     log = Logger()
 
     def __init__(
-        self, reactor: Any, journal: Journal, storage: object, listeners: Listeners, notices: NoticeBoard
+        self,
+        reactor: Any,
+        journal: Journal,
+        storage: object,
+        listeners: Listeners,
+        notices: NoticeBoard,
+        owns: Callable[[], bool] = lambda: True,
     ) -> None:
         self.depth = QueueDepth()  # the last depth of the journal that could be read
         self._reactor, self._journal, self._listeners, self._notices = reactor, journal, listeners, notices
@@ -86,7 +92,7 @@ class HealthChecks:
         self._since: float | None = None
         self._rounds = 0
         self._watched = self._noticed = False
-        self.owns: Callable[[], bool] = lambda: True
+        self._owns = owns
         self._thread: JobThread | None = None
         self._loop = LoopingCall(self._round)
         self._loop.clock = reactor
@@ -165,7 +171,7 @@ class HealthChecks:
     def _notice(self) -> None:
         # The journal and the storage both name the directory if that was deleted.
         problems = dict.fromkeys(filter(None, self._problems_after(_HANGING).values()))
-        if problems and not self._noticed and self.owns():
+        if problems and not self._noticed and self._owns():
             self._notices.post("health", "; ".join(problems))
         self._noticed = bool(problems)
 
@@ -283,8 +289,8 @@ class Bot:
         self.to_owner = None if self.alone else ToOwner(reactor, nodes, lambda: self._activated)
         # What the web server uses of the bot.
         self.web_parts = BotParts(hooks, self.journal, queue, self.waits, self.to_owner)
-        self.health = HealthChecks(reactor, self.journal, self.storage, self.web.listeners, notices)
-        self.health.owns = lambda: self.owns
+        checked = self.journal, self.storage, self.web.listeners
+        self.health = HealthChecks(reactor, *checked, notices, lambda: self.owns)
 
         # Methods of the parts that plugins call.
         self.send, self.send_card, self.send_templated = sending.send, sending.send_card, sending.send_templated

@@ -256,6 +256,10 @@ class ErrBot(BackendBase, StoreMixin):
     def remove_commands_from(self, instance_to_inject: Any) -> None:
         self._here.lookup("remove_commands_from")(instance_to_inject)
 
+    def _attach_network(self, network: Any) -> None:
+        # After `__init__`, which belongs to the backend's author.
+        self._network = network
+
     @property
     def _here(self) -> Any:
         return Alone(self) if self._network is None else self._network

@@ -127,8 +127,11 @@ class Listeners:
         self._checking = LoopingCall(self._check_certificates)
         self._checking.clock = reactor
         self._paused = False
-        self.node: str | None = None  # the endpoint that only other processes of the bot use
-        self.elsewhere: Sequence[str] = ()  # those that only other processes of the bot open
+        self.note_others(None, ())
+
+    def note_others(self, node: str | None, elsewhere: Sequence[str]) -> None:
+        """Note the endpoint that only other processes of the bot use, and those that only they open."""
+        self.node, self.elsewhere = node, elsewhere
 
     @property
     def public(self) -> list[str]:

@@ -53,7 +53,7 @@ class Membership:
         self.secret = b""
         self.server = ""  # identifies the server and its timeline
         self.uptime = 0.0  # the seconds since the server's start, when it was connected
-        self._own_address = "(?!)"  # the pattern of errors at the address of the last session, if it was direct
+        self._own_places: list[str] = []  # texts in errors at the address of the last session, if it was direct
         self._session = session
         self._options = connect_options(address, session, search_path) | {"connect_timeout": 3}
         self._connection: psycopg.Connection | None = None

@@ -633,11 +633,11 @@ class ReachTests(RoomWebhooksCase):
     def test_of_several_processes(self) -> None:
         """Another process may open the endpoint, and one that only other processes use isn't an address."""
         listeners = self.bot.bot.web.listeners
-        listeners.node = "tcp:0:interface=127.0.0.1"
+        listeners.note_others("tcp:0:interface=127.0.0.1", [])
         self.patch(type(listeners), "open_now", [listeners.node])
         self.assertIn("The bot doesn't listen yet", self.make().reach)
         self.assertIn("no address", self.bot.command("!status"))
-        listeners.elsewhere = ["tcp:3141:interface=10.0.0.1"]
+        listeners.note_others(listeners.node, ["tcp:3141:interface=10.0.0.1"])
         self.assertTrue(self.make().url.startswith("http://10.0.0.1:3141/hooks/alertmanager"))
         self.bot.command("!plugin activate Webserver")
         for command in ("!status", "!webstatus"):

@@ -92,8 +92,7 @@ class ThreadedNetwork(NetworkBase):
         except BaseException:
             self._thread.end()
             raise
-        # Not in its `__init__`, which belongs to the backend's author.
-        self.legacy._network = self
+        self.legacy._attach_network(self)
         self._errors = 0  # those of the connection, one after another
         self._retry: IDelayedCall | None = None
         self._pool = WorkerPool(reactor, f"{self.network} sending", 1)
