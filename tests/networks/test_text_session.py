@@ -52,19 +52,26 @@ class SessionTests(TerminalCase):
         type_("!pl\t\t")
         await screen.until("config info")
 
-    async def test_ctrl_c(self) -> None:
-        """Ctrl-C stops this process, or the supervisor of several, which would start it again."""
+    async def sent_by_ctrl_c(self) -> tuple[int, int]:
+        """Return the process and the signal that Ctrl-C sends."""
         from twisted.internet import reactor
 
         _, screen, type_ = self.open()
         await screen.until("@gbin")
-        for variables, stopped in (({}, os.getpid()), ({SOCKETS: "{}"}, os.getppid())):
-            sent: Deferred[tuple[int, int]] = Deferred()
-            self.patch(os, "environ", {**os.environ, **variables})
-            self.patch(os, "kill", lambda *given, sent=sent: reactor.callFromThread(sent.callback, given))
-            type_("\x03")
-            await screen.until("Ctrl-C: the bot stops.")
-            self.assertEqual(await sent, (stopped, signal.SIGINT))
+        sent: Deferred[tuple[int, int]] = Deferred()
+        self.patch(os, "kill", lambda *given: reactor.callFromThread(sent.callback, given))
+        type_("\x03")
+        await screen.until("Ctrl-C: the bot stops.")
+        return await sent
+
+    async def test_ctrl_c(self) -> None:
+        """Ctrl-C stops this process."""
+        self.assertEqual(await self.sent_by_ctrl_c(), (os.getpid(), signal.SIGINT))
+
+    async def test_ctrl_c_below_a_supervisor(self) -> None:
+        """Ctrl-C stops the supervisor of several processes, which would start this one again."""
+        self.patch(os, "environ", {**os.environ, SOCKETS: "{}"})
+        self.assertEqual(await self.sent_by_ctrl_c(), (os.getppid(), signal.SIGINT))
 
     async def test_pasted_commands(self) -> None:
         """Several pasted commands are several messages; a command's further lines belong to it."""
