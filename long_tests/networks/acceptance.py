@@ -463,7 +463,13 @@ class AcceptanceCase(TestCase):
         self.assertEqual(post.file, b"one\ntwo\n")
         await self.site.attach("!repeat a file.bin", b"x" * 1000)
         self.assertEqual([post.text for post in await self.quiet()], ["log.txt"])
-        await self.answer("!noted", f"{self.site.file_name} has 1000 bytes")
+        noted = f"{self.site.file_name} has 1000 bytes"
+
+        async def is_noted() -> bool:
+            return noted in (await self.answer("!noted", "")).text
+
+        # The bot reads the file while it answers.
+        await self.until(is_noted, noted)
 
     async def check_rooms(self) -> None:
         """Administrators let the bot join a room, set topics and list people."""
