@@ -73,8 +73,8 @@ class Membership:
             except psycopg.OperationalError as error:
                 text, self._absence = str(error), str(explained(self.name, error))
                 all_refuse = len(_REFUSED.findall(text)) == len(_SERVER.findall(text))
-                is_own = any(place in text for place in self._own_places)
-                if all_refuse and is_own and not _OTHER_ERRORS.search(text):
+                is_own_text = any(place in text for place in self._own_places)
+                if all_refuse and is_own_text and not _OTHER_ERRORS.search(text):
                     raise ServerRefused(self._absence) from error
                 raise
             # A pooler has numbers of its own for sessions.

@@ -89,7 +89,8 @@ class HookDeclaration:
         """The verification, and the response, where it runs and the rate unless they are the default, for operators."""
         parts = [f"verified by {self.verify.scheme}" if self.verify is not None else "not verified"]
         parts = ["all requests get 503"] if self.verify is not None and self.verify.unusable else parts
-        parts += ['ack="now"' + ", anywhere=True" * self.anywhere] if self.ack == "now" else []
+        parts += ['ack="now"'] if self.ack == "now" else []
+        parts += ["anywhere=True"] if self.ack == "now" and self.anywhere else []
         parts += [f"at most {self.rate}"] if self.rate is not None else []
         return ", ".join(parts)
 
